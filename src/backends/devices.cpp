@@ -1,0 +1,41 @@
+#include "backends/devices.hpp"
+
+#include <metalloid/device.hpp>
+#include <metalloid/error.hpp>
+
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace metalloid {
+namespace {
+
+using Devices = std::vector<detail::Ref<detail::DeviceImplementation>>;
+
+/// The best first. Devices live as long as the process: handles, threads and handlers may outlast every static object.
+const Devices& devices() {
+  static const auto* const list = new Devices{cpu::makeDevice(), reference::makeDevice(), null::makeDevice()};
+  return *list;
+}
+
+}  // namespace
+
+Device Device::systemDefault() { return devices().front()->handle(); }
+
+std::vector<Device> Device::all() {
+  std::vector<Device> handles;
+  for (const auto& device : devices()) handles.push_back(device->handle());
+  return handles;
+}
+
+Device Device::named(std::string_view name) {
+  std::string names;
+  for (const auto& device : devices()) {
+    if (device->name() == name) return device->handle();
+    names += (names.empty() ? "" : ", ") + device->name();
+  }
+  throw Error(ErrorCode::invalidArgument, fmt::format("There is no device \"{}\" here; there are: {}.", name, names));
+}
+
+}  // namespace metalloid

@@ -1,0 +1,30 @@
+#include "kernels/log.hpp"
+
+#include "core/command_buffer_implementation.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace metalloid::detail {
+
+bool logIsOn() {
+  static const bool on = std::getenv("METALLOID_LOG") != nullptr || std::getenv("MPS_LOG_INFO") != nullptr;
+  return on;
+}
+
+void logChoice(const CommandBufferImplementation& commandBuffer) {
+  const Record& record = commandBuffer.records().back();
+  Explanation explanation;
+  commandBuffer.device().explain(record.operation, explanation);
+  std::string line = fmt::format("metalloid: {} {} on {}: {}", record.kernel, explanation.shape,
+                                 commandBuffer.device().name(), explanation.implementation);
+  for (const auto& refusal : explanation.refusals)
+    line += fmt::format("; not {}: {}", refusal.implementation, refusal.reason);
+  line += '\n';
+  std::fputs(line.c_str(), stderr);
+}
+
+}  // namespace metalloid::detail

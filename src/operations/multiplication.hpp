@@ -1,0 +1,31 @@
+#pragma once
+
+#include "operations/views.hpp"
+
+namespace metalloid::operations {
+
+/// result = alpha * op(left) * op(right) + beta * result; the result is not read when beta is 0
+struct MatrixMultiplication {
+  static constexpr const char* kName = "MatrixMultiplication";
+  MatrixView left;    // [M, K], stored [K, M] when transposed
+  MatrixView right;   // [K, N], stored [N, K] when transposed
+  MatrixView result;  // [M, N]
+  bool transposeLeft = false;
+  bool transposeRight = false;
+  double alpha = 1;
+  double beta = 0;
+  bool allowReducedPrecision = false;
+};
+
+/// result = alpha * op(matrix) * input + beta * result; the result is not read when beta is 0
+struct MatrixVectorMultiplication {
+  static constexpr const char* kName = "MatrixVectorMultiplication";
+  MatrixView matrix;  // [M, K], stored [K, M] when transposed
+  VectorView input;   // [K]
+  VectorView result;  // [M]
+  bool transpose = false;
+  double alpha = 1;
+  double beta = 0;
+};
+
+}  // namespace metalloid::operations
