@@ -20,6 +20,7 @@ class SettingsWriter;
 /// Source: NSKeyedArchiver as used with MPSKernel.
 class Archiver {
  public:
+  /// An empty archive.
   Archiver();
 
   /// The archive of all objects encoded so far, in their order.

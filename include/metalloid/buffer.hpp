@@ -15,7 +15,7 @@ namespace metalloid {
 /// May be used from any thread. Storage is made, zero-filled, when it is first needed.
 class Buffer : public detail::Handle {
  public:
-  Buffer() = default;
+  Buffer() = default;  ///< Nil.
 
   /// A buffer of `length` bytes. @throws Error (invalidArgument) for a nil device.
   Buffer(const Device& device, std::size_t length);

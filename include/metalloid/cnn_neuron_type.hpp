@@ -7,7 +7,8 @@ namespace metalloid {
 
 /// The neuron (activation) functions f(x). `a`, `b`, `c` are the neuron's parameters; `u = a*x + b`.
 ///
-/// Values, derivatives, kinks and stable evaluation stand in docs/semantics.md and, once, in src/math/neuron.hpp.
+/// Derivatives, their values at kinks and the legal parameters stand in docs/semantics.md; the one definition of every
+/// function is src/math/neuron_formulas.inc.
 /// Source: MPSCNNNeuronType.
 enum class CNNNeuronType : std::int32_t {
   none = 0,          ///< x

@@ -51,7 +51,7 @@ struct Explanation {
 /// is used from one thread at a time.
 class CommandBuffer : public detail::Handle {
  public:
-  CommandBuffer() = default;
+  CommandBuffer() = default;  ///< Nil.
 
   /// The device of the queue.
   Device device() const;

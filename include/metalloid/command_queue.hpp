@@ -14,7 +14,7 @@ class CommandBuffer;
 /// May be used from any thread.
 class CommandQueue : public detail::Handle {
  public:
-  CommandQueue() = default;
+  CommandQueue() = default;  ///< Nil.
 
   /// The device the queue belongs to.
   Device device() const;

@@ -27,9 +27,9 @@ class DeviceImplementation;
 /// Source: MTLDevice.
 class Device : public detail::Handle {
  public:
-  Device() = default;
+  Device() = default;  ///< Nil.
 
-  /// The best device there is (MTLCreateSystemDefaultDevice): a GPU when one and its back end are present, else `cpu`.
+  /// The best device there is (MTLCreateSystemDefaultDevice), the first of `all()`; in this version always `cpu`.
   static Device systemDefault();
 
   /// Every device, the best first (MTLCopyAllDevices).

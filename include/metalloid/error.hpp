@@ -25,6 +25,7 @@ std::string_view name(ErrorCode code);
 /// line " - While ..." for each step that led to the failure, innermost first.
 class Error : public std::runtime_error {
  public:
+  /// An error with its sentence and no context yet.
   Error(ErrorCode code, std::string message);
 
   /// What kind of failure this is.

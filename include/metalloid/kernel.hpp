@@ -91,5 +91,6 @@ class Kernel {
 /// Kernels hash by class, device and settings, as they compare.
 template <std::derived_from<metalloid::Kernel> K>
 struct std::hash<K> {
+  /// `kernel.hash()`.
   std::size_t operator()(const K& kernel) const { return kernel.hash(); }
 };

@@ -10,10 +10,13 @@ enum class KernelOptions : std::uint64_t {
   skipAPIValidation = 1u << 0,      ///< Accepted, and changes nothing: checks are cheap.
   allowReducedPrecision = 1u << 1,  ///< Permission, never a demand, for products in less than the storage's precision.
   disableInternalTiling = 1u << 2,  ///< Accepted; has no effect on results.
-  insertDebugGroups = 1u << 3,      ///< Marks the kernel's work by label for profilers, where the device has one.
-  verbose = 1u << 4,                ///< Writes to stderr which implementation runs each operation, and why.
+  insertDebugGroups = 1u << 3,      ///< Accepted; for devices with a profiler that takes labels. No such device yet.
+  /// Writes to stderr which implementation runs each operation, and why. The environment variables METALLOID_LOG and
+  /// MPS_LOG_INFO, set to anything, switch it on for every kernel.
+  verbose = 1u << 4,
 };
 
+/// The union of two sets.
 constexpr KernelOptions operator|(KernelOptions a, KernelOptions b) {
   return static_cast<KernelOptions>(static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b));
 }

@@ -22,7 +22,7 @@ struct MatrixDescriptor {
   DataType dataType = DataType::float32;  ///< Type of the elements.
 
   /// The recommended, never required, `rowBytes`: `columns` elements rounded up to 16 bytes.
-  /// @throws Error (invalidArgument) when the size overflows or the type has no whole-byte size.
+  /// @throws Error (invalidArgument) when the size overflows; (unsupported) unless the type is a whole-byte real one.
   static std::size_t rowBytesForColumns(std::size_t columns, DataType dataType);
 };
 
@@ -32,11 +32,11 @@ struct MatrixDescriptor {
 /// a row is never read nor written, and after the last row need not exist.
 class Matrix : public detail::Handle {
  public:
-  Matrix() = default;
+  Matrix() = default;  ///< Nil.
 
   /// A matrix with storage of its own, zero-filled and made when first needed.
   /// @throws Error (invalidArgument) for a nil device or a descriptor whose strides are too short or no multiple of the
-  /// element's size; (unsupported) for types without a whole-byte size.
+  /// element's size; (unsupported) unless the type is a whole-byte real one.
   Matrix(const Device& device, const MatrixDescriptor& descriptor);
 
   /// A matrix over a caller's buffer, shared and not copied. @throws as above, and when the buffer is too short.
@@ -69,7 +69,8 @@ class Matrix : public detail::Handle {
   /// Metalloid extension: host values in, packed row-major, all matrices one after another, each converted to the
   /// matrix's type: to nearest even for floating point; to nearest and clamped to the range for integers, NaN as 0.
   /// Ordered after all committed work on the buffer. @throws Error (invalidArgument) unless `values` holds
-  /// matrices*rows*columns values, and for temporaries; the stored error when that work failed.
+  /// matrices*rows*columns values, and for temporaries; the stored error when the last committed work on the buffer
+  /// failed.
   void write(std::span<const float> values) const;
   void write(std::span<const double> values) const;         ///< As above.
   void write(std::span<const std::uint32_t> values) const;  ///< As above.
@@ -102,7 +103,7 @@ extern template std::vector<std::uint8_t> Matrix::read<std::uint8_t>() const;
 /// buffer weakly.
 class TemporaryMatrix : public Matrix {
  public:
-  TemporaryMatrix() = default;
+  TemporaryMatrix() = default;  ///< Nil.
 
   /// A temporary of `commandBuffer`, with a read count of 1.
   /// @throws Error (invalidArgument) for a nil or committed command buffer, and for descriptors as `Matrix` does.

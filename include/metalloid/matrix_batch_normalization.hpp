@@ -16,14 +16,14 @@ namespace metalloid {
 /// Batch normalization with its neuron: rows are samples, columns are channels, statistics are per column.
 ///
 ///     s[j]   = 1 / sqrt(variance[j] + epsilon)
-///     y[i,j] = f(gamma[j] * (x[i,j] - mean[j]) * s[j] + beta[j])        x: N x C at sourceMatrixOrigin, y at
-///     resultMatrixOrigin
+///     y[i,j] = f(gamma[j] * (x[i,j] - mean[j]) * s[j] + beta[j])        x: N x C, y: N x C
 ///
 /// With `computeStatistics` the mean and the biased variance (divided by N, without epsilon) of the region are computed
 /// first and written to meanVector and varianceVector; otherwise both are inputs. There is no running average.
-/// N = min(sourceNumberOfFeatureVectors, rows from the origin on), C likewise for columns. Matrices are float32,
-/// float16 or bFloat16, both of one type; vectors have that type or float32 and at least C elements. The result may be
-/// the input. Source: MPSMatrixBatchNormalization.
+/// x lies at sourceMatrixOrigin, y at resultMatrixOrigin; N = min(sourceNumberOfFeatureVectors, rows from the origin
+/// on), C = min(sourceInputFeatureChannels, columns from the origin on). Matrices are float32, float16 or bFloat16,
+/// both of one type; vectors have that type or float32 and at least C elements. The result may be the input. Source:
+/// MPSMatrixBatchNormalization.
 class MatrixBatchNormalization : public MatrixUnaryKernel {
  public:
   /// @throws Error (invalidArgument) for a nil device.

@@ -20,7 +20,8 @@ namespace metalloid {
 /// N = min(sourceNumberOfFeatureVectors, input rows), I = min(sourceInputFeatureChannels, input columns, weight rows),
 /// O = min(sourceOutputFeatureChannels, weight columns), all counted from the origins on.
 /// Matrices are float32, float16 or bFloat16, all of one type; the bias has that type or float32. Products accumulate
-/// in float32 or better. The result must not overlap a source. Source: MPSMatrixFullyConnected.
+/// in float32 or better; with I = 0 they are 0 and y = f(b). The result must not overlap a source.
+/// Source: MPSMatrixFullyConnected.
 class MatrixFullyConnected : public MatrixBinaryKernel {
  public:
   /// @throws Error (invalidArgument) for a nil device.

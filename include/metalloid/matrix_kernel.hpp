@@ -14,8 +14,8 @@ class MatrixUnaryKernel : public Kernel {
  public:
   Origin sourceMatrixOrigin;    ///< First row (x) and column (y) read. Default (0, 0, 0).
   Origin resultMatrixOrigin;    ///< First row (x) and column (y) written. Default (0, 0, 0).
-  std::size_t batchStart = 0;   ///< First matrix processed.
-  std::size_t batchSize = all;  ///< Most matrices processed; 0 processes none.
+  std::size_t batchStart = 0;   ///< First matrix processed. Default 0.
+  std::size_t batchSize = all;  ///< Most matrices processed; 0 processes none. Default all.
 
  protected:
   using Kernel::Kernel;
@@ -28,8 +28,8 @@ class MatrixBinaryKernel : public Kernel {
   Origin primarySourceMatrixOrigin;    ///< First row (x) and column (y) read of the first source. Default (0, 0, 0).
   Origin secondarySourceMatrixOrigin;  ///< The same of the second source. Default (0, 0, 0).
   Origin resultMatrixOrigin;           ///< First row (x) and column (y) written. Default (0, 0, 0).
-  std::size_t batchStart = 0;          ///< First matrix processed.
-  std::size_t batchSize = all;         ///< Most matrices processed; 0 processes none.
+  std::size_t batchStart = 0;          ///< First matrix processed. Default 0.
+  std::size_t batchSize = all;         ///< Most matrices processed; 0 processes none. Default all.
 
  protected:
   using Kernel::Kernel;

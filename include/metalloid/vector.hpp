@@ -20,7 +20,7 @@ struct VectorDescriptor {
   DataType dataType = DataType::float32;  ///< Type of the elements.
 
   /// The recommended, never required, `vectorBytes`: `length` elements rounded up to 16 bytes.
-  /// @throws Error (invalidArgument) when the size overflows or the type has no whole-byte size.
+  /// @throws Error (invalidArgument) when the size overflows; (unsupported) unless the type is a whole-byte real one.
   static std::size_t vectorBytesForLength(std::size_t length, DataType dataType);
 };
 
@@ -29,7 +29,7 @@ struct VectorDescriptor {
 /// Element i of vector k lies at byte `offset + k*vectorBytes + i*sizeof(element)`.
 class Vector : public detail::Handle {
  public:
-  Vector() = default;
+  Vector() = default;  ///< Nil.
 
   /// A vector with storage of its own, zero-filled and made when first needed. @throws as `Matrix` does.
   Vector(const Device& device, const VectorDescriptor& descriptor);
@@ -88,7 +88,7 @@ extern template std::vector<std::uint8_t> Vector::read<std::uint8_t>() const;
 /// A vector that lives within one command buffer; see `TemporaryMatrix`. Source: MPSTemporaryVector.
 class TemporaryVector : public Vector {
  public:
-  TemporaryVector() = default;
+  TemporaryVector() = default;  ///< Nil.
 
   /// A temporary of `commandBuffer`, with a read count of 1. @throws as `TemporaryMatrix`.
   TemporaryVector(CommandBuffer& commandBuffer, const VectorDescriptor& descriptor);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -17,6 +18,11 @@ namespace metalloid::detail {
 namespace {
 
 struct Unorm8 {
+  std::uint8_t code;
+};
+
+/// A byte that is true unless 0; a C++ bool may not hold the other values that a buffer may.
+struct Bool {
   std::uint8_t code;
 };
 
@@ -45,8 +51,8 @@ template <class From>
 auto exactly(From value) {
   if constexpr (std::same_as<From, Unorm8>) {
     return value.code / 255.0;
-  } else if constexpr (std::same_as<From, bool>) {
-    return static_cast<std::uint8_t>(value);
+  } else if constexpr (std::same_as<From, Bool>) {
+    return static_cast<std::uint8_t>(value.code != 0);
   } else if constexpr (std::integral<From>) {
     return value;
   } else {
@@ -60,8 +66,8 @@ To convert(From value) {
   if constexpr (std::same_as<To, Unorm8>) {
     const double number = static_cast<double>(exact);
     return {std::isnan(number) ? std::uint8_t{0} : toInteger<std::uint8_t>(std::nearbyint(number * 255.0))};
-  } else if constexpr (std::same_as<To, bool>) {
-    return exact != 0;
+  } else if constexpr (std::same_as<To, Bool>) {
+    return {static_cast<std::uint8_t>(exact != 0)};
   } else if constexpr (std::integral<To>) {
     return toInteger<To>(exact);
   } else if constexpr (std::floating_point<To>) {
@@ -98,7 +104,7 @@ auto withElementType(DataType type, F&& f) {
     case DataType::uInt64:
       return f(std::uint64_t{});
     case DataType::bool_:
-      return f(bool{});
+      return f(Bool{});
     case DataType::unorm8:
       return f(Unorm8{});
     default:

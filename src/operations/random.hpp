@@ -12,7 +12,7 @@ struct MatrixRandom {
   static constexpr const char* kName = "MatrixRandom";
   enum class Distribution { bits, uniform, normal, truncatedNormal };
   MatrixView result;  // uInt32 for bits, float32 otherwise; a vector is a matrix of one row
-  std::uint32_t seed = 0;
+  std::uint64_t seed = 0;
   std::uint64_t firstBlock = 0;
   Distribution distribution = Distribution::bits;
   float minimum = 0, maximum = 1;  // uniform: [minimum, maximum); truncated normal: [minimum, maximum]

@@ -12,12 +12,12 @@
 namespace metalloid::cpu {
 
 template <class Operation>
+using Candidate = detail::Candidate<Operation, Context>;
+
+template <class Operation>
 void runReference(const Operation& operation, Context&) {
   reference::run(operation);
 }
-
-template <class Operation>
-using Candidate = detail::Candidate<Operation, Context>;
 
 template <class Operation>
 inline constexpr Candidate<Operation> kReference{"reference", detail::acceptsAll<Operation, Context>,
@@ -26,5 +26,51 @@ inline constexpr Candidate<Operation> kReference{"reference", detail::acceptsAll
 /// The list for an operation; this one is for those that have no implementation of their own.
 template <class Operation>
 inline constexpr std::array kCandidates{kReference<Operation>};
+
+/// One implementation for everything, by a product of our own (see gemm.hpp) or by SIMD loops.
+template <class Operation>
+inline constexpr std::array kGemmFirst{Candidate<Operation>{"gemm", detail::acceptsAll<Operation, Context>, runGemm},
+                                       kReference<Operation>};
+template <class Operation>
+inline constexpr std::array kSimdFirst{Candidate<Operation>{"simd", detail::acceptsAll<Operation, Context>, runSimd},
+                                       kReference<Operation>};
+
+template <>
+inline constexpr auto kCandidates<operations::MatrixFullyConnected> = kGemmFirst<operations::MatrixFullyConnected>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixFullyConnectedGradientForData> =
+    kGemmFirst<operations::MatrixFullyConnectedGradientForData>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixFullyConnectedGradientForWeightsAndBias> =
+    kGemmFirst<operations::MatrixFullyConnectedGradientForWeightsAndBias>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixMultiplication> = kGemmFirst<operations::MatrixMultiplication>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixVectorMultiplication> =
+    kGemmFirst<operations::MatrixVectorMultiplication>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixNeuron> = kSimdFirst<operations::MatrixNeuron>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixNeuronGradient> = kSimdFirst<operations::MatrixNeuronGradient>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixBatchNormalization> =
+    kSimdFirst<operations::MatrixBatchNormalization>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixBatchNormalizationGradient> =
+    kSimdFirst<operations::MatrixBatchNormalizationGradient>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixSoftMax> = kSimdFirst<operations::MatrixSoftMax>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixSoftMaxGradient> = kSimdFirst<operations::MatrixSoftMaxGradient>;
+template <>
+inline constexpr auto kCandidates<operations::MatrixSoftMaxCrossEntropy> =
+    kSimdFirst<operations::MatrixSoftMaxCrossEntropy>;
+template <>
+inline constexpr auto kCandidates<operations::OptimizerStochasticGradientDescent> =
+    kSimdFirst<operations::OptimizerStochasticGradientDescent>;
+template <>
+inline constexpr auto kCandidates<operations::OptimizerRMSProp> = kSimdFirst<operations::OptimizerRMSProp>;
+template <>
+inline constexpr auto kCandidates<operations::OptimizerAdam> = kSimdFirst<operations::OptimizerAdam>;
 
 }  // namespace metalloid::cpu

@@ -32,7 +32,7 @@ std::size_t initialThreads() {
 
 class CpuDevice final : public detail::HostDevice {
  public:
-  CpuDevice() : HostDevice("cpu"), pool_(std::make_unique<ThreadPool>(initialThreads())) {}
+  CpuDevice() : HostDevice("cpu"), pool_(std::make_unique<ThreadPool>(static_cast<unsigned>(initialThreads()))) {}
 
   std::string description() const override {
     return fmt::format("{}, {} threads", simdTargetName(), numberOfThreads());
@@ -45,20 +45,22 @@ class CpuDevice final : public detail::HostDevice {
 
   void setNumberOfThreads(std::size_t count) override {
     std::scoped_lock lock(mutex_);  // waits for the operation that is executing
-    if (count != pool_->threads()) pool_ = std::make_unique<ThreadPool>(count);
+    if (count != pool_->threads()) pool_ = std::make_unique<ThreadPool>(static_cast<unsigned>(count));
   }
 
   void execute(const operations::Operation& operation) override {
     // One operation at a time has all threads: queues share them by turns.
     std::scoped_lock lock(mutex_);
-    Context context{*pool_};
+    scratch_.reset();
+    Context context{*pool_, scratch_};
     std::visit([&]<class Operation>(const Operation& o) { choose(kCandidates<Operation>, o, context).run(o, context); },
                operation);
   }
 
   void explain(const operations::Operation& operation, Explanation& explanation) const override {
     std::scoped_lock lock(mutex_);
-    const Context context{*pool_};
+    Scratch unused;
+    const Context context{*pool_, unused};
     explanation.shape = operations::describe(operation);
     std::visit(
         [&]<class Operation>(const Operation& o) { explainChoice(kCandidates<Operation>, o, context, explanation); },
@@ -68,6 +70,7 @@ class CpuDevice final : public detail::HostDevice {
  private:
   mutable std::mutex mutex_;
   std::unique_ptr<ThreadPool> pool_;
+  Scratch scratch_;
 };
 
 }  // namespace

@@ -1,16 +1,40 @@
 #pragma once
 
+#include "backends/cpu/scratch.hpp"
 #include "backends/cpu/thread_pool.hpp"
+#include "math/neuron.hpp"
 #include "operations/operation.hpp"
+
+#include <cstddef>
 
 namespace metalloid::cpu {
 
-/// What an implementation may use.
+/// What an implementation may use while it runs.
 struct Context {
   ThreadPool& pool;
+  Scratch& scratch;
 };
 
-// One pair of functions for each implementation, in the file of the operation's name: `refuses` says in a few words why
-// it does not take an operation, or returns nullptr; `run` executes it.
+// The implementations, each in the file of its operation's name.
+
+void runGemm(const operations::MatrixFullyConnected& operation, Context& context);
+void runGemm(const operations::MatrixFullyConnectedGradientForData& operation, Context& context);
+void runGemm(const operations::MatrixFullyConnectedGradientForWeightsAndBias& operation, Context& context);
+void runGemm(const operations::MatrixMultiplication& operation, Context& context);
+void runGemm(const operations::MatrixVectorMultiplication& operation, Context& context);
+
+void runSimd(const operations::MatrixNeuron& operation, Context& context);
+void runSimd(const operations::MatrixNeuronGradient& operation, Context& context);
+void runSimd(const operations::MatrixBatchNormalization& operation, Context& context);
+void runSimd(const operations::MatrixBatchNormalizationGradient& operation, Context& context);
+void runSimd(const operations::MatrixSoftMax& operation, Context& context);
+void runSimd(const operations::MatrixSoftMaxGradient& operation, Context& context);
+void runSimd(const operations::MatrixSoftMaxCrossEntropy& operation, Context& context);
+void runSimd(const operations::OptimizerStochasticGradientDescent& operation, Context& context);
+void runSimd(const operations::OptimizerRMSProp& operation, Context& context);
+void runSimd(const operations::OptimizerAdam& operation, Context& context);
+
+/// values = f(values), in place: the end of a product whose rows are still in the cache.
+void applyNeuron(const math::Neuron& neuron, float* values, std::size_t count);
 
 }  // namespace metalloid::cpu

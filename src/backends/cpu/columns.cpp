@@ -1,0 +1,60 @@
+// Column sums of a matrix, and vectors of any type as float32.
+
+#include "backends/cpu/columns.hpp"
+
+#include "backends/cpu/tiles.hpp"
+
+// Compiled once for each instruction set.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/columns.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "backends/cpu/column_sums-inl.hpp"
+#include "backends/cpu/rows-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace metalloid::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+const float* convert(const operations::VectorView& vector, Scratch& scratch) { return floats(vector, scratch); }
+
+void sum(const operations::MatrixView& matrix, const operations::VectorView& result, Context& context) {
+  const Tiles tiles(matrix.rows, matrix.columns, kSegment);
+  ColumnSums sums(1, tiles, matrix.columns, context.scratch);
+  context.pool.parallelFor(tiles.count(), [&](std::size_t index) {
+    const auto tile = tiles[index];
+    RowReader reader(matrix);
+    float* const partial = sums.begin(0, tile);
+    for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
+      const float* const row = reader.row(i, tile.columns);
+      forEachVector(tile.columns.size(), [&](std::size_t j, std::size_t n) HWY_ATTR {
+        storeSome(hn::Add(loadSome(partial + j, n), loadSome(row + j, n)), partial + j, n);
+      });
+    }
+  });
+  sums.store(0, result, context.pool);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace metalloid::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace metalloid::cpu {
+
+HWY_EXPORT(convert);
+HWY_EXPORT(sum);
+
+const float* floatVector(const operations::VectorView& vector, Scratch& scratch) {
+  return HWY_DYNAMIC_DISPATCH(convert)(vector, scratch);
+}
+
+void sumColumns(const operations::MatrixView& matrix, const operations::VectorView& result, Context& context) {
+  HWY_DYNAMIC_DISPATCH(sum)(matrix, result, context);
+}
+
+}  // namespace metalloid::cpu
+#endif

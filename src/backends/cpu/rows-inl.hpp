@@ -1,0 +1,139 @@
+// Rows of a matrix as float32, whatever the matrix stores: the kernels see only these.
+
+#if defined(METALLOID_CPU_ROWS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef METALLOID_CPU_ROWS_INL
+#undef METALLOID_CPU_ROWS_INL
+#else
+#define METALLOID_CPU_ROWS_INL
+#endif
+
+#include "backends/cpu/elements-inl.hpp"
+#include "backends/cpu/scratch.hpp"
+#include "backends/cpu/thread_pool.hpp"
+#include "operations/views.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace metalloid::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Columns that a kernel takes at a time, so that converted rows and column sums stay in L1.
+inline constexpr std::size_t kSegment = 1024;
+
+HWY_INLINE void toFloats(const std::byte* from, DataType type, std::size_t count, float* to) {
+  if (type == DataType::float16) {
+    convertToFloats(reinterpret_cast<const Float16*>(from), count, to);
+  } else if (type == DataType::bFloat16) {
+    convertToFloats(reinterpret_cast<const BFloat16*>(from), count, to);
+  } else {
+    std::memcpy(to, from, count * sizeof(float));
+  }
+}
+
+HWY_INLINE void fromFloats(const float* from, std::size_t count, DataType type, std::byte* to) {
+  if (type == DataType::float16) {
+    convertFromFloats(from, count, reinterpret_cast<Float16*>(to));
+  } else if (type == DataType::bFloat16) {
+    convertFromFloats(from, count, reinterpret_cast<BFloat16*>(to));
+  } else {
+    std::memcpy(to, from, count * sizeof(float));
+  }
+}
+
+/// Reads row segments of a matrix: in place for float32, converted into a buffer of its own otherwise.
+class RowReader {
+ public:
+  explicit RowReader(const operations::MatrixView& view)
+      : view_(view), isFloat_(view.type == DataType::float32), elementSize_(sizeOfDataType(view.type)) {}
+
+  const float* row(std::size_t i, BlockRange columns) {
+    const std::byte* const from = view_.row(i) + columns.begin * elementSize_;
+    if (isFloat_) return reinterpret_cast<const float*>(from);
+    toFloats(from, view_.type, columns.size(), buffer_);
+    return buffer_;
+  }
+
+ private:
+  const operations::MatrixView& view_;
+  bool isFloat_;
+  std::size_t elementSize_;
+  alignas(64) float buffer_[kSegment];
+};
+
+/// Takes row segments of a result: `row` gives the place to write, `finish` converts what was written if need be.
+class RowWriter {
+ public:
+  explicit RowWriter(const operations::MatrixView& view)
+      : view_(view), isFloat_(view.type == DataType::float32), elementSize_(sizeOfDataType(view.type)) {}
+
+  float* row(std::size_t i, BlockRange columns) {
+    return isFloat_ ? reinterpret_cast<float*>(view_.row(i) + columns.begin * elementSize_) : buffer_;
+  }
+  /// The same with what the matrix holds there now.
+  float* update(std::size_t i, BlockRange columns) {
+    float* const values = row(i, columns);
+    if (!isFloat_) toFloats(view_.row(i) + columns.begin * elementSize_, view_.type, columns.size(), buffer_);
+    return values;
+  }
+  void finish(std::size_t i, BlockRange columns) {
+    if (!isFloat_) fromFloats(buffer_, columns.size(), view_.type, view_.row(i) + columns.begin * elementSize_);
+  }
+
+ private:
+  const operations::MatrixView& view_;
+  bool isFloat_;
+  std::size_t elementSize_;
+  alignas(64) float buffer_[kSegment];
+};
+
+/// A vector operand as float32 for the whole operation; null when it was not given.
+HWY_INLINE const float* floats(const operations::VectorView& vector, Scratch& scratch) {
+  if (!vector) return nullptr;
+  if (vector.type == DataType::float32) return reinterpret_cast<const float*>(vector.data);
+  auto* const converted = scratch.take<float>(vector.length);
+  toFloats(vector.data, vector.type, vector.length, converted);
+  return converted;
+}
+
+/// Calls f(j, count) for each vector of [0, count); the last call may have fewer than a full vector.
+template <class F>
+HWY_INLINE void forEachVector(std::size_t count, const F& f) {
+  const hn::ScalableTag<float> d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t j = 0;
+  for (; j + lanes <= count; j += lanes) f(j, lanes);
+  if (j < count) f(j, count - j);
+}
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<FloatTag>;
+
+/// `count` floats, all lanes or the first ones and zeros. The branch is the same for all but the last of a row.
+HWY_INLINE FloatVector loadSome(const float* from, std::size_t count) {
+  const FloatTag d;
+  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) return hn::LoadU(d, from);
+  return loadFloats(d, from, count);
+}
+
+HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
+  const FloatTag d;
+  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) {
+    hn::StoreU(values, d, to);
+    return;
+  }
+  float rest[hn::MaxLanes(FloatTag())];
+  hn::StoreU(values, d, rest);
+  std::memcpy(to, rest, count * sizeof(float));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace metalloid::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard
