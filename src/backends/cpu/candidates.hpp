@@ -66,6 +66,21 @@ template <>
 inline constexpr auto kCandidates<operations::MatrixSoftMaxCrossEntropy> =
     kSimdFirst<operations::MatrixSoftMaxCrossEntropy>;
 template <>
+inline constexpr std::array kCandidates<operations::MatrixSum>{
+    Candidate<operations::MatrixSum>{"simd", refusesSimd, runSimd}, kReference<operations::MatrixSum>};
+template <>
+inline constexpr std::array kCandidates<operations::MatrixCopy>{
+    Candidate<operations::MatrixCopy>{"rows", refusesRows, runRows}, kReference<operations::MatrixCopy>};
+template <>
+inline constexpr std::array kCandidates<operations::MatrixFindTopK>{
+    Candidate<operations::MatrixFindTopK>{"threads", detail::acceptsAll<operations::MatrixFindTopK, Context>,
+                                          runThreads},
+    kReference<operations::MatrixFindTopK>};
+template <>
+inline constexpr std::array kCandidates<operations::MatrixRandom>{
+    Candidate<operations::MatrixRandom>{"threads", detail::acceptsAll<operations::MatrixRandom, Context>, runThreads},
+    kReference<operations::MatrixRandom>};
+template <>
 inline constexpr auto kCandidates<operations::OptimizerStochasticGradientDescent> =
     kSimdFirst<operations::OptimizerStochasticGradientDescent>;
 template <>

@@ -34,6 +34,13 @@ void runSimd(const operations::OptimizerStochasticGradientDescent& operation, Co
 void runSimd(const operations::OptimizerRMSProp& operation, Context& context);
 void runSimd(const operations::OptimizerAdam& operation, Context& context);
 
+const char* refusesSimd(const operations::MatrixSum& operation, const Context& context);
+void runSimd(const operations::MatrixSum& operation, Context& context);
+const char* refusesRows(const operations::MatrixCopy& operation, const Context& context);
+void runRows(const operations::MatrixCopy& operation, Context& context);
+void runThreads(const operations::MatrixFindTopK& operation, Context& context);
+void runThreads(const operations::MatrixRandom& operation, Context& context);
+
 /// values = f(values), in place: the end of a product whose rows are still in the cache.
 void applyNeuron(const math::Neuron& neuron, float* values, std::size_t count);
 

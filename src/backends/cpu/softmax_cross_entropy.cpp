@@ -42,8 +42,11 @@ RowLoss crossEntropyRow(const operations::MatrixSoftMaxCrossEntropy& operation, 
   if (operation.labelSmoothing != 0) {
     for (std::size_t j = 0; j < count; ++j) loss -= share * shifted(j);
   }
-  bool correct = x[label] == maximum;
-  for (std::size_t j = 0; correct && j < label; ++j) correct = x[j] != maximum;
+  // The first of the largest; NaN is smaller than every number.
+  std::size_t largest = 0;
+  for (std::size_t j = 1; j < count; ++j) {
+    if (x[j] > x[largest] || (std::isnan(x[largest]) && !std::isnan(x[j]))) largest = j;
+  }
 
   if (gradient) {
     const auto scale = hn::Set(d, static_cast<float>(static_cast<double>(operation.weight) / sum));
@@ -55,7 +58,7 @@ RowLoss crossEntropyRow(const operations::MatrixSoftMaxCrossEntropy& operation, 
     });
     gradient[label] = static_cast<float>(static_cast<double>(operation.weight) * (probability - target));
   }
-  return {static_cast<double>(operation.weight) * loss, correct};
+  return {static_cast<double>(operation.weight) * loss, largest == label};
 }
 
 void runCrossEntropy(const operations::MatrixSoftMaxCrossEntropy& operation, Context& context) {

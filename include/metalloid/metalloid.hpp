@@ -1,0 +1,34 @@
+#pragma once
+
+/// @file
+/// Every public header.
+
+#include <metalloid/archive.hpp>
+#include <metalloid/buffer.hpp>
+#include <metalloid/cnn_neuron_type.hpp>
+#include <metalloid/command_buffer.hpp>
+#include <metalloid/command_queue.hpp>
+#include <metalloid/data_type.hpp>
+#include <metalloid/device.hpp>
+#include <metalloid/error.hpp>
+#include <metalloid/geometry.hpp>
+#include <metalloid/kernel.hpp>
+#include <metalloid/kernel_options.hpp>
+#include <metalloid/matrix.hpp>
+#include <metalloid/matrix_batch_normalization.hpp>
+#include <metalloid/matrix_copy.hpp>
+#include <metalloid/matrix_find_top_k.hpp>
+#include <metalloid/matrix_fully_connected.hpp>
+#include <metalloid/matrix_kernel.hpp>
+#include <metalloid/matrix_multiplication.hpp>
+#include <metalloid/matrix_neuron.hpp>
+#include <metalloid/matrix_random.hpp>
+#include <metalloid/matrix_softmax.hpp>
+#include <metalloid/matrix_softmax_cross_entropy.hpp>
+#include <metalloid/matrix_sum.hpp>
+#include <metalloid/nn_optimizer.hpp>
+#include <metalloid/vector.hpp>
+
+/// Neural-network training kernels with the semantics of Metal Performance Shaders. Class names are Apple's without the
+/// prefix MPS or MTL; how each open point of Apple's documentation is read stands in docs/semantics.md.
+namespace metalloid {}
