@@ -1,0 +1,23 @@
+# The CUDA back end is a module of its own, loaded at run time when present: the library itself never links CUDA.
+set(cudaSources "${PROJECT_SOURCE_DIR}/src/backends/cuda")
+
+if(METALLOID_BUILD_CUDA STREQUAL "AUTO")
+  set(buildCuda OFF)
+  if(EXISTS "${cudaSources}/CMakeLists.txt")
+    include(CheckLanguage)
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER)
+      set(buildCuda ON)
+    endif()
+  endif()
+else()
+  set(buildCuda ${METALLOID_BUILD_CUDA})
+endif()
+
+if(buildCuda)
+  if(NOT EXISTS "${cudaSources}/CMakeLists.txt")
+    message(FATAL_ERROR "METALLOID_BUILD_CUDA is ${METALLOID_BUILD_CUDA}, but this version has no CUDA back end.")
+  endif()
+  enable_language(CUDA)
+  add_subdirectory("${cudaSources}")
+endif()

@@ -1,0 +1,145 @@
+#include "training/batch_loader.hpp"
+
+#include "training/array_parts.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace metalloid::training {
+
+PixelNormalization PixelNormalization::of(const std::vector<std::uint8_t>& pixels) {
+  // Counts are exact, whatever the number of pixels. Four tables, so that equal neighbours do not wait for each other.
+  std::array<std::array<std::uint64_t, 256>, 4> counts{};
+  std::size_t i = 0;
+  for (; i + 4 <= pixels.size(); i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) ++counts[k][pixels[i + k]];
+  }
+  for (; i < pixels.size(); ++i) ++counts[0][pixels[i]];
+
+  double sum = 0;
+  double sumOfSquares = 0;
+  for (std::size_t value = 0; value < 256; ++value) {
+    const auto count = static_cast<double>(counts[0][value] + counts[1][value] + counts[2][value] + counts[3][value]);
+    sum += static_cast<double>(value) * count;
+    sumOfSquares += static_cast<double>(value * value) * count;
+  }
+  const auto number = static_cast<double>(std::max<std::size_t>(pixels.size(), 1));
+  const double mean = sum / number;
+  const double variance = sumOfSquares / number - mean * mean;
+  const double scale = variance > 0 ? 1 / std::sqrt(variance) : 0;
+  return {.scale = static_cast<float>(scale), .offset = static_cast<float>(-mean * scale)};
+}
+
+BatchLoader::BatchLoader(const Device& device, std::size_t inputs, std::size_t maximumRows,
+                         PixelNormalization normalization)
+    : normalization_(normalization), inputs_(inputs), pixels_(inputs * maximumRows), labels_(maximumRows) {
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    Slot slot{.inputs = Matrix(device, {.rows = maximumRows, .columns = inputs}),
+              .labels = Vector(device, {.length = maximumRows, .dataType = DataType::uInt32})};
+    slot.inputs.setLabel(fmt::format("images of batch slot {}", i));
+    slot.labels.setLabel(fmt::format("labels of batch slot {}", i));
+    slots_.push_back(std::move(slot));
+  }
+  thread_ = std::thread([this] { run(); });
+}
+
+BatchLoader::~BatchLoader() {
+  {
+    std::scoped_lock lock(mutex_);
+    isStopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void BatchLoader::begin(const formats::LabelledImages& images, Pass pass) {
+  std::unique_lock lock(mutex_);
+  isRunning_ = false;
+  changed_.wait(lock, [this] { return !isLoading_; });
+  images_ = &images;
+  pass_ = std::move(pass);
+  position_ = pass_.first;
+  failure_ = nullptr;
+  lent_.reset();
+  ready_.clear();
+  free_.clear();
+  for (std::size_t i = kSlots; i-- > 0;) free_.push_back(i);
+  isRunning_ = true;
+  lock.unlock();
+  changed_.notify_all();
+}
+
+std::optional<Batch> BatchLoader::next() {
+  std::unique_lock lock(mutex_);
+  if (lent_) {
+    free_.push_back(*lent_);
+    lent_.reset();
+    changed_.notify_all();
+  }
+  changed_.wait(lock, [this] { return !ready_.empty() || !isRunning_; });
+  if (ready_.empty()) {
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    return std::nullopt;
+  }
+  const Loaded loaded = ready_.front();
+  ready_.pop_front();
+  lent_ = loaded.slot;
+  const Slot& slot = slots_[loaded.slot];
+  return Batch{.inputs = firstRows(slot.inputs, loaded.rows), .labels = someElements(slot.labels, 0, loaded.rows)};
+}
+
+void BatchLoader::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return isStopping_ || (isRunning_ && !free_.empty()); });
+    if (isStopping_) return;
+    const std::size_t slot = free_.front();
+    free_.erase(free_.begin());  // the slot that has been free for longest: the device is done with it soonest
+    isLoading_ = true;
+    lock.unlock();
+    std::optional<Loaded> loaded;
+    std::exception_ptr failure;
+    try {
+      loaded = load(slot);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    isLoading_ = false;
+    if (isRunning_) {  // unless begin() has dropped the pass
+      if (loaded) {
+        ready_.push_back(*loaded);
+      } else {
+        isRunning_ = false;
+        failure_ = failure;
+      }
+    }
+    changed_.notify_all();
+  }
+}
+
+std::optional<BatchLoader::Loaded> BatchLoader::load(std::size_t slot) {
+  const std::size_t rows = std::min(pass_.batchSize, pass_.order.size() - std::min(position_, pass_.order.size()));
+  if (rows == 0 || rows < pass_.minimumRows) return std::nullopt;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t image = pass_.order[position_ + row];
+    const std::uint8_t* const from = images_->pixels.data() + image * inputs_;
+    float* const to = pixels_.data() + row * inputs_;
+    for (std::size_t i = 0; i < inputs_; ++i) {
+      to[i] = static_cast<float>(from[i]) * normalization_.scale + normalization_.offset;
+    }
+    labels_[row] = images_->labels[image];
+  }
+  position_ += rows;
+  // Writing waits for the work that reads what was in the slot before.
+  firstRows(slots_[slot].inputs, rows).write(std::span<const float>(pixels_.data(), rows * inputs_));
+  someElements(slots_[slot].labels, 0, rows).write(std::span<const std::uint32_t>(labels_.data(), rows));
+  return Loaded{.slot = slot, .rows = rows};
+}
+
+}  // namespace metalloid::training

@@ -1,0 +1,61 @@
+#pragma once
+
+#include "training/training_options.hpp"
+
+#include <metalloid/device.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+/// The options that describe a network, shared by train, explain and gradcheck.
+class NetworkArguments {
+ public:
+  void addTo(CLI::App& app);
+
+  /// @throws UsageError for what cannot be.
+  metalloid::training::NetworkOptions options() const;
+
+ private:
+  std::string hidden_ = "512,256";
+  std::string neuron_ = "relu";
+  std::optional<float> a_, b_, c_;
+  metalloid::training::NetworkOptions defaults_;
+};
+
+/// The options that describe a training run, apart from its network and its files.
+class TrainingArguments {
+ public:
+  void addTo(CLI::App& app);
+
+  /// @throws UsageError for what cannot be.
+  metalloid::training::TrainingOptions options(const NetworkArguments& network) const;
+
+ private:
+  metalloid::training::TrainingOptions options_;
+  std::string optimizer_ = "adam";
+  std::optional<float> learningRate_;
+  std::optional<float> gradientClip_;
+  std::string schedule_ = "cosine";
+};
+
+/// `--device` and `--threads`.
+class DeviceArguments {
+ public:
+  void addTo(CLI::App& app, std::string what = "Device to compute on");
+
+  /// The device, with its number of threads set. @throws UsageError when there is no such device.
+  metalloid::Device device() const { return device(name_); }
+
+  /// The same for a device that is named elsewhere.
+  metalloid::Device device(const std::string& name) const;
+
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_ = "cpu";
+  std::optional<std::size_t> threads_;
+};
