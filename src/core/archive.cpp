@@ -23,8 +23,9 @@ std::uint64_t checksum(std::span<const std::byte> bytes) {
 }
 
 void append(std::vector<std::byte>& bytes, const void* data, std::size_t count) {
-  const auto* first = static_cast<const std::byte*>(data);
-  bytes.insert(bytes.end(), first, first + count);
+  const auto* const first = static_cast<const std::byte*>(data);
+  bytes.reserve(bytes.size() + count);
+  for (std::size_t i = 0; i < count; ++i) bytes.push_back(first[i]);
 }
 
 void appendNumber(std::vector<std::byte>& bytes, std::uint64_t number) {

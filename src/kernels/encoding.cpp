@@ -286,8 +286,21 @@ void Encoding::allowInPlace(const VectorOperand& result, const VectorOperand& so
   allowances_.push_back({result.array_, result.role_, source.role_});
 }
 
+namespace {
+
+/// The same elements; strides that no element depends on do not matter.
+bool isSameRegion(MatrixView a, MatrixView b) {
+  for (auto* const view : {&a, &b}) {
+    if (view->matrices <= 1) view->matrixBytes = 0;
+    if (view->rows <= 1) view->rowBytes = 0;
+  }
+  return a == b;
+}
+
+}  // namespace
+
 bool Encoding::isAllowed(const Use& result, const Use& other) const {
-  return result.region == other.region && std::ranges::any_of(allowances_, [&](const Allowance& allowance) {
+  return isSameRegion(result.region, other.region) && std::ranges::any_of(allowances_, [&](const Allowance& allowance) {
            return allowance.result == result.array && allowance.resultRole == result.role &&
                   allowance.sourceRole == other.role;
          });

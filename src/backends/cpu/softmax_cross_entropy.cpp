@@ -38,7 +38,8 @@ RowLoss crossEntropyRow(const operations::MatrixSoftMaxCrossEntropy& operation, 
 
   // -sum over j of t_j * (x_j - maximum - logSum), with t_j = share + (j == label) * (1 - smoothing)
   const auto shifted = [&](std::size_t j) { return static_cast<double>(x[j]) - static_cast<double>(maximum) - logSum; };
-  double loss = -(1 - smoothing) * shifted(label);
+  double loss =
+      smoothing == 1 ? 0 : -(1 - smoothing) * shifted(label);  // a term with t = 0 counts 0, never 0 * infinity
   if (operation.labelSmoothing != 0) {
     for (std::size_t j = 0; j < count; ++j) loss -= share * shifted(j);
   }
