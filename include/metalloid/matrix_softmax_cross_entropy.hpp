@@ -21,10 +21,11 @@ namespace metalloid {
 /// x: N x C at sourceMatrixOrigin, dx at resultMatrixOrigin; loss and correct have one element a row;
 /// N = min(sourceRows, sourceMatrix.rows - sourceMatrixOrigin.x),
 /// C = min(sourceColumns, sourceMatrix.columns - sourceMatrixOrigin.y) is the number of classes.
-/// The gradient of the batch's mean loss is weight = 1 / N. Of equal largest logits the first counts, and NaN is never
-/// the largest. Matrices are float32, float16 or bFloat16, of one type; loss and correct have that type or float32;
-/// labels are uInt32. The gradient may be written over the logits. In a batch of matrices one label vector serves all,
-/// or vector k goes with matrix k; there must be one vector of losses and of correct for each matrix.
+/// The gradient of the batch's mean loss is weight = 1 / N. Of equal largest logits the first counts, and NaN counts as
+/// smaller than every number, as in `MatrixFindTopK`. Matrices are float32, float16 or bFloat16, of one type; loss and
+/// correct have that type or float32; labels are uInt32. The gradient may be written over the logits. In a batch of
+/// matrices one label vector serves all, or vector k goes with matrix k; there must be one vector of losses and of
+/// correct for each matrix.
 ///
 /// Labels are known at execution only: one that is not below C fails the command buffer with an Error (invalidArgument)
 /// that names the row, the label and C, and nothing of this kernel is written.

@@ -33,7 +33,7 @@ std::string_view name(DataType type) {
     case DataType::uInt64:
       return "uInt64";
     case DataType::bool_:
-      return "bool";
+      return "bool_";
     case DataType::unorm1:
       return "unorm1";
     case DataType::unorm8:

@@ -11,6 +11,9 @@
 
 namespace metalloid::detail {
 
+/// Throws Error (malformedFile) for a decoded value that the class does not allow.
+[[noreturn]] void refuseSetting(std::string_view className, std::string_view setting, std::string_view why);
+
 /// Sees every setting of a kernel in turn: archives, equality, hash and description are visitors.
 class SettingsVisitor {
  public:
@@ -34,13 +37,13 @@ class SettingsVisitor {
   template <class E>
   requires std::is_enum_v<E>
   void visit(std::string_view name, E& value) {
-    auto number = static_cast<std::uint64_t>(value);
+    const auto before = static_cast<std::uint64_t>(value);
+    auto number = before;
     visit(name, number);
+    if (number == before) return;
     value = static_cast<E>(number);
+    if (static_cast<std::uint64_t>(value) != number) refuseSetting("kernel", name, "the number is none of its values.");
   }
 };
-
-/// Throws Error (malformedFile) for a decoded value that the class does not allow.
-[[noreturn]] void refuseSetting(std::string_view className, std::string_view setting, std::string_view why);
 
 }  // namespace metalloid::detail

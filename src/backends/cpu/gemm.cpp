@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "backends/cpu/gemm_plan.hpp"
 
-// This file is compiled once for each instruction set; SVE and RVV vectors have no fixed size and cannot be kept in
-// arrays, and SSSE3 adds nothing here to what is always there.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_SSSE3)
+// Compiled once for each instruction set.
 // clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/gemm.cpp"
@@ -18,6 +18,7 @@
 #include <hwy/highway.h>
 #include "backends/cpu/gemm_kernel-inl.hpp"
 #include "backends/cpu/gemm_pack-inl.hpp"
+#include "backends/cpu/gemm_vector-inl.hpp"
 // clang-format on
 
 #ifndef METALLOID_CPU_GEMM_JOB
@@ -57,25 +58,26 @@ TileShape tileShape() { return {kTileRows, kTileVectors, hn::Lanes(FloatTag())};
 /// Where some rows of the left factor lie for the tiles, over one inner block.
 struct LeftBlock {
   bool contiguousRows;
-  const float* factor;  // null if there is nothing to copy any more
+  const float* factor;  // null if it has been packed
+  bool usedOnce;        // so that packing does not pay
   std::size_t stride;   // of the factor
   float* strips;        // kTileRows * inner floats each; or null
 };
 
 template <class T>
-LeftBlock prepareLeft(const GemmFactor& left, BlockRange rows, const EvenParts& strips, BlockRange inner,
+LeftBlock prepareLeft(const GemmFactor& left, BlockRange rows, const EvenParts& strips, BlockRange inner, bool usedOnce,
                       float* scratch) {
   const T* data = static_cast<const T*>(left.data) +
                   (left.transposed ? inner.begin * left.stride + rows.begin : rows.begin * left.stride + inner.begin);
   if constexpr (std::is_same_v<T, float>) {
-    return {!left.transposed, data, left.stride, left.transposed ? scratch : nullptr};
+    return {!left.transposed, data, usedOnce, left.stride, left.transposed ? scratch : nullptr};
   } else if (left.transposed) {
     packLeftStrips(data, left.stride, strips, inner.size(), scratch);
-    return {false, nullptr, 0, scratch};
+    return {false, nullptr, false, 0, scratch};
   } else {
     constexpr std::size_t kStride = kMaximumInnerBlock + kLeftRowPadding;
     convertRows(data, left.stride, rows.size(), inner.size(), scratch, kStride);
-    return {true, scratch, kStride, nullptr};
+    return {true, scratch, false, kStride, nullptr};
   }
 }
 
@@ -126,7 +128,7 @@ struct Target {
 
 /// One block: all tiles of some rows and columns over one inner block. Leaves packed what it has had to copy.
 void multiplyBlock(const LeftBlock& left, const EvenParts& strips, const RightBlock& right, const EvenParts& panels,
-                   std::size_t inner, std::size_t columns, const Target& target) {
+                   std::size_t inner, std::size_t columns, Upcoming upcoming, const Target& target) {
   const std::size_t lanes = hn::Lanes(FloatTag());
   Tile tile{};
   tile.inner = inner;
@@ -142,9 +144,10 @@ void multiplyBlock(const LeftBlock& left, const EvenParts& strips, const RightBl
         tile.aRow = left.stride;
       } else {
         float* packed = left.strips + strip * inner * kTileRows;
-        access = left.factor != nullptr && panel == 0 ? LeftAccess::copyToStrips : LeftAccess::strips;
-        tile.a = access == LeftAccess::copyToStrips ? left.factor + row : packed;
-        tile.aInner = access == LeftAccess::copyToStrips ? left.stride : kTileRows;
+        const bool inFactor = left.factor != nullptr && panel == 0;
+        access = inFactor && !left.usedOnce ? LeftAccess::copyToStrips : LeftAccess::strips;
+        tile.a = inFactor ? left.factor + row : packed;
+        tile.aInner = inFactor ? left.stride : kTileRows;
         tile.aCopy = packed;
       }
       const std::size_t column = panels.begin(panel) * lanes;
@@ -158,9 +161,33 @@ void multiplyBlock(const LeftBlock& left, const EvenParts& strips, const RightBl
       tile.c = target.data + row * target.stride + column;
       tile.columns = std::min(width, columns - column);
       tile.bias = target.bias != nullptr ? target.bias + column : nullptr;
-      tileFunction(access, copyRight, strips.size(strip), panels.size(panel))(tile);
+      RightAccess rightAccess = copyRight ? RightAccess::copy : RightAccess::plain;
+      if (!copyRight && upcoming.rows > 0) {
+        rightAccess = RightAccess::fetchUpcoming;
+        tile.upcoming = upcoming;
+        const std::size_t fetched = std::min(upcoming.rows, inner >> upcoming.logLines);
+        upcoming.next += fetched * upcoming.stride;
+        upcoming.rows = fetched == 0 ? 0 : upcoming.rows - fetched;
+      }
+      tileFunction(access, rightAccess, strips.size(strip), panels.size(panel))(tile);
     }
   }
+}
+
+/// The part of a right factor that a task will read, for fetching it while the block before is computed. Nothing if the
+/// factor is small enough to be in a cache anyway.
+template <class T>
+Upcoming upcomingRight(const Gemm& problem, BlockRange inner, BlockRange columns) {
+  constexpr std::size_t kBytesBeyondCaches = std::size_t{4} << 20;
+  constexpr std::size_t kLine = 64;
+  if (problem.inner * problem.columns < kBytesBeyondCaches / sizeof(T) || columns.size() == 0) return {};
+  const GemmFactor& right = problem.right;
+  const BlockRange rows = right.transposed ? columns : inner;
+  const BlockRange elements = right.transposed ? inner : columns;
+  std::size_t logLines = 0;
+  while ((kLine << logLines) < elements.size() * sizeof(T)) ++logLines;
+  return {reinterpret_cast<const char*>(static_cast<const T*>(right.data) + rows.begin * right.stride + elements.begin),
+          right.stride * sizeof(T), logLines, rows.size()};
 }
 
 /// target := alpha * left * right + beta * target + bias over the inner range, and the epilogue.
@@ -170,17 +197,26 @@ void multiply(const GemmJob& job, BlockRange rows, BlockRange columns, BlockRang
   const GemmPlan& plan = job.plan;
   const std::size_t lanes = plan.tile.lanes;
   const EvenParts strips(rows.size(), kTileRows);
+  const bool usedOnce = columns.size() <= plan.tile.columns();
   for (std::size_t begin = innerRange.begin; begin < innerRange.end; begin += plan.innerBlock) {
     const BlockRange inner{begin, std::min(begin + plan.innerBlock, innerRange.end)};
     const bool last = inner.end == innerRange.end;
-    LeftBlock left = prepareLeft<T>(job.problem.left, rows, strips, inner, scratch.left);
+    LeftBlock left = prepareLeft<T>(job.problem.left, rows, strips, inner, usedOnce, scratch.left);
 
     for (std::size_t column = columns.begin; column < columns.end; column += plan.columnBlock) {
       const BlockRange block{column, std::min(column + plan.columnBlock, columns.end)};
       const EvenParts panels((block.size() + lanes - 1) / lanes, kTileVectors);
       const RightBlock right = prepareRight<T>(job, inner, block, panels, scratch.right);
       const std::size_t offset = column - columns.begin;
+      BlockRange nextInner = inner;
+      BlockRange nextBlock{block.end, std::min(block.end + plan.columnBlock, columns.end)};
+      if (nextBlock.size() == 0) {
+        nextInner = {inner.end, std::min(inner.end + plan.innerBlock, innerRange.end)};
+        nextBlock = {columns.begin,
+                     nextInner.size() == 0 ? columns.begin : std::min(columns.begin + plan.columnBlock, columns.end)};
+      }
       multiplyBlock(left, strips, right, panels, inner.size(), block.size(),
+                    upcomingRight<T>(job.problem, nextInner, nextBlock),
                     {target.data + offset, target.stride, target.alpha, begin == innerRange.begin ? target.beta : 1.0F,
                      last && target.bias != nullptr ? target.bias + offset : nullptr});
       if (!left.contiguousRows) left.factor = nullptr;  // packed by now
@@ -248,9 +284,16 @@ void runTask(const GemmJob& job, const GemmTask& task, std::size_t slice, const 
   });
 }
 
+void runVectorTask(const VectorProduct& product, GemmType type, BlockRange outputs, BlockRange inner, float* sums,
+                   const GemmScratch& scratch) {
+  withElementType(type, [&](auto* element) {
+    using T = std::remove_const_t<std::remove_pointer_t<decltype(element)>>;
+    multiplyVector<T>(product, outputs, inner, sums, scratch.right);
+  });
+}
+
 /// Rows of the result from the partial results of `slices` slices, which may be none.
-void combine(const GemmJob& job, std::size_t slices, BlockRange rows) {
-  const Gemm& problem = job.problem;
+void combine(const Gemm& problem, const float* partials, std::size_t slices, BlockRange rows) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
   constexpr std::size_t kSegment = 512;
@@ -275,7 +318,7 @@ void combine(const GemmJob& job, std::size_t slices, BlockRange rows) {
         if (slices > 0) {
           auto sum = hn::Zero(d);
           for (std::size_t slice = 0; slice < slices; ++slice) {
-            sum = hn::Add(sum, load(job.partials + (slice * problem.rows + row) * problem.columns + begin + i));
+            sum = hn::Add(sum, load(partials + (slice * problem.rows + row) * problem.columns + begin + i));
           }
           value = hn::MulAdd(hn::Set(d, problem.alpha), sum, value);
         }
@@ -309,6 +352,7 @@ namespace {
 
 HWY_EXPORT(tileShape);
 HWY_EXPORT(runTask);
+HWY_EXPORT(runVectorTask);
 HWY_EXPORT(combine);
 HWY_EXPORT(targetName);
 
@@ -341,6 +385,44 @@ void check(const Gemm& problem) {
   }
 }
 
+/// The result from partial results, which may be none.
+void finish(ThreadPool& pool, Gemm problem, const float* partials, std::size_t slices) {
+  const bool alike = problem.bias == nullptr && problem.epilogue.call == nullptr;
+  if (problem.columns == 1 && problem.result.stride == 1 && alike) std::swap(problem.rows, problem.columns);
+  constexpr std::size_t kElementsPerTask = 8192;
+  const BlockSplit rows(problem.rows, std::max<std::size_t>(kElementsPerTask / problem.columns, 1));
+  pool.parallelForBlocks(rows, [&](BlockRange block) {
+    HWY_DYNAMIC_DISPATCH(combine)(problem, partials, slices, block);
+  });
+}
+
+void multiplyByVector(ThreadPool& pool, const Gemm& problem, const VectorProduct& product) {
+  float* partials = threadPartials();
+  const std::size_t tasks = product.tasks.count();
+  pool.parallelFor(product.slices * tasks, [&](std::size_t index) {
+    const std::size_t slice = index / tasks;
+    const BlockSplit slices(problem.inner, product.sliceLength);
+    HWY_DYNAMIC_DISPATCH(runVectorTask)
+    (product, problem.left.type, product.tasks[index % tasks], slices[slice], partials + slice * product.outputs,
+     threadScratch());
+  });
+  finish(pool, problem, partials, product.slices);
+}
+
+void multiplyMatrices(ThreadPool& pool, const Gemm& problem) {
+  const GemmPlan plan = planGemm(problem, HWY_DYNAMIC_DISPATCH(tileShape)(), pool.threads());
+  const GemmJob job{problem, plan, plan.slices > 1 ? threadPartials() : nullptr};
+  const BlockSplit slices(problem.inner, plan.blocksPerSlice * plan.innerBlock);
+  const std::size_t tasksPerSlice = plan.rows.count() * plan.columns.count();
+  pool.parallelFor(plan.tasks(), [&](std::size_t index) {
+    const std::size_t slice = index / tasksPerSlice;
+    const GemmTask task{plan.rows[index % plan.rows.count()], plan.columns[index % tasksPerSlice / plan.rows.count()],
+                        slices[slice]};
+    HWY_DYNAMIC_DISPATCH(runTask)(job, task, slice, threadScratch());
+  });
+  if (job.partials != nullptr) finish(pool, problem, job.partials, plan.slices);
+}
+
 }  // namespace
 }  // namespace gemm_internal
 
@@ -349,28 +431,13 @@ using namespace gemm_internal;
 void gemm(ThreadPool& pool, const Gemm& problem) {
   check(problem);
   if (problem.rows == 0 || problem.columns == 0) return;
-
-  const bool empty = problem.inner == 0 || problem.alpha == 0.0F;
-  const TileShape tile = HWY_DYNAMIC_DISPATCH(tileShape)();
-  const GemmPlan plan = planGemm(problem, tile, pool.threads());
-  const GemmJob job{problem, plan, !empty && plan.slices > 1 ? threadPartials() : nullptr};
-
-  if (!empty) {
-    const std::size_t tasksPerSlice = plan.rows.count() * plan.columns.count();
-    pool.parallelFor(plan.tasks(), [&](std::size_t index) {
-      const std::size_t slice = index / tasksPerSlice;
-      const std::size_t sliceLength = plan.blocksPerSlice * plan.innerBlock;
-      const GemmTask task{plan.rows[index % plan.rows.count()],
-                          plan.columns[index % tasksPerSlice / plan.rows.count()],
-                          {slice * sliceLength, std::min((slice + 1) * sliceLength, problem.inner)}};
-      HWY_DYNAMIC_DISPATCH(runTask)(job, task, slice, threadScratch());
-    });
-    if (job.partials == nullptr) return;
+  if (problem.inner == 0 || problem.alpha == 0.0F) {
+    finish(pool, problem, nullptr, 0);
+  } else if (const auto product = planVectorProduct(problem, pool.threads())) {
+    multiplyByVector(pool, problem, *product);
+  } else {
+    multiplyMatrices(pool, problem);
   }
-  const BlockSplit rows(problem.rows, std::max<std::size_t>(8192 / problem.columns, 1));
-  pool.parallelForBlocks(rows, [&](BlockRange block) {
-    HWY_DYNAMIC_DISPATCH(combine)(job, empty ? 0 : plan.slices, block);
-  });
 }
 
 std::size_t gemmScratchBytesPerThread() noexcept { return (kScratchFloats + kMaximumPartialFloats) * sizeof(float); }

@@ -36,6 +36,14 @@ inline constexpr std::size_t kTileRows = 6;
 inline constexpr std::size_t kTileVectors = 2;
 #endif
 
+/// Memory that will be wanted after the present block: rows of 2^logLines cache lines.
+struct Upcoming {
+  const char* next;
+  std::size_t stride;  // bytes
+  std::size_t logLines;
+  std::size_t rows;  // left to fetch
+};
+
 /// One register tile over one inner block: c := alpha * (a * b) + beta * c + bias.
 struct Tile {
   const float* a;      ///< The first row's first element.
@@ -52,11 +60,15 @@ struct Tile {
   float alpha;
   float beta;         ///< 0: c is not read.
   const float* bias;  ///< Null: none.
+  Upcoming upcoming;  ///< What to fetch meanwhile: one line for each inner index.
 };
 
 /// How a tile meets its left factor. The first tile of a strip can pack the strip while it computes, and the first
 /// strip can pack the right factor: the stores cost nothing beside the arithmetic.
 enum class LeftAccess { contiguousRows, strips, copyToStrips };
+
+/// And its right factor: as it is, copied in passing, or while what comes next is fetched into L2.
+enum class RightAccess { plain, copy, fetchUpcoming };
 
 /// How far ahead of its use a factor that is read where it lies is fetched: its rows are far apart, and the hardware
 /// does not guess the next one.
@@ -68,20 +80,69 @@ HWY_INLINE void prefetch(const float* from, std::size_t offset) {
   hwy::Prefetch(reinterpret_cast<const float*>(address));
 }
 
-template <std::size_t kVectors>
-HWY_INLINE void updateRow(const FloatVector (&sums)[kVectors], const Tile& tile, const float* bias, float* c) {
+HWY_INLINE void prefetchToL2(const char* from, std::size_t offset) {
+  __builtin_prefetch(reinterpret_cast<const char*>(reinterpret_cast<std::uintptr_t>(from) + offset), 0, 2);
+}
+
+/// The first `count` elements, and zeros, or whatever lies behind where that cannot fault.
+HWY_INLINE FloatVector loadSome(const float* from, std::size_t count) {
+  const FloatTag d;
+#if HWY_MEM_OPS_MIGHT_FAULT
+  float elements[hn::MaxLanes(FloatTag())] = {};
+  std::memcpy(elements, from, count * sizeof(float));
+  return hn::LoadU(d, elements);
+#else
+  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+#endif
+}
+
+HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
+  const FloatTag d;
+#if HWY_MEM_OPS_MIGHT_FAULT
+  float elements[hn::MaxLanes(FloatTag())];
+  hn::StoreU(values, d, elements);
+  std::memcpy(to, elements, count * sizeof(float));
+#else
+  hn::BlendedStore(values, hn::FirstN(d, count), d, to);
+#endif
+}
+
+/// c := alpha * sums + beta * c + bias, where the last vector of each row may hang over the right edge.
+template <bool kReadOld, bool kBias, std::size_t kRows, std::size_t kVectors>
+HWY_INLINE void writeSums(const FloatVector (&sums)[kRows][kVectors], const Tile& tile) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  for (std::size_t v = 0; v < kVectors; ++v) {
-    FloatVector value = hn::Mul(hn::Set(d, tile.alpha), sums[v]);
-    if (tile.beta != 0.0F) value = hn::MulAdd(hn::Set(d, tile.beta), hn::LoadU(d, c + v * lanes), value);
-    if (bias != nullptr) value = hn::Add(value, hn::LoadU(d, bias + v * lanes));
-    hn::StoreU(value, d, c + v * lanes);
+  const FloatVector alpha = hn::Set(d, tile.alpha);
+  const FloatVector beta = hn::Set(d, tile.beta);
+  const std::size_t stride = tile.cStride;
+  const std::size_t inLast = tile.columns - (kVectors - 1) * lanes;
+  const bool whole = inLast == lanes;
+  float* c = tile.c;
+
+  FloatVector bias[kVectors];
+  for (std::size_t v = 0; kBias && v < kVectors; ++v) {
+    bias[v] = v + 1 < kVectors || whole ? hn::LoadU(d, tile.bias + v * lanes) : loadSome(tile.bias + v * lanes, inLast);
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const bool full = v + 1 < kVectors || whole;
+      FloatVector value = hn::Mul(alpha, sums[r][v]);
+      if constexpr (kReadOld) {
+        value = hn::MulAdd(beta, full ? hn::LoadU(d, c + v * lanes) : loadSome(c + v * lanes, inLast), value);
+      }
+      if constexpr (kBias) value = hn::Add(value, bias[v]);
+      if (full) {
+        hn::StoreU(value, d, c + v * lanes);
+      } else {
+        storeSome(value, c + v * lanes, inLast);
+      }
+    }
+    c += stride;
   }
 }
 
 /// Every sum runs over the inner index in order, one multiply-add a step, whatever the size of the tile.
-template <LeftAccess kLeft, bool kCopyRight, std::size_t kRows, std::size_t kVectors>
+template <LeftAccess kLeft, RightAccess kRight, std::size_t kRows, std::size_t kVectors>
 void computeTile(const Tile& tile) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
@@ -95,18 +156,22 @@ void computeTile(const Tile& tile) {
     for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
   }
   for (std::size_t r = 0; r < kRows; ++r) {  // the results are wanted at the end of the sums
-    hwy::Prefetch(tile.c + r * tile.cStride);
-    hwy::Prefetch(tile.c + r * tile.cStride + tile.columns - 1);
+    for (std::size_t v = 0; v < kVectors; ++v) prefetch(tile.c, r * tile.cStride + v * lanes);
   }
   for (std::size_t k = 0; k < tile.inner; ++k) {
     FloatVector columns[kVectors];
     for (std::size_t v = 0; v < kVectors; ++v) columns[v] = hn::LoadU(d, b + v * lanes);
-    if constexpr (kCopyRight) {
+    if constexpr (kRight == RightAccess::copy) {
       for (std::size_t v = 0; v < kVectors; ++v) {
         prefetch(b, kInnerAhead * tile.bInner + v * lanes);
         hn::Store(columns[v], d, bCopy + v * lanes);
       }
       bCopy += kVectors * lanes;
+    }
+    if constexpr (kRight == RightAccess::fetchUpcoming) {
+      const Upcoming& upcoming = tile.upcoming;
+      const std::size_t line = k & ((std::size_t{1} << upcoming.logLines) - 1);
+      prefetchToL2(upcoming.next, (k >> upcoming.logLines) * upcoming.stride + line * 64);
     }
     if constexpr (kLeft == LeftAccess::copyToStrips) {
       prefetch(a, kInnerAhead * tile.aInner);
@@ -121,49 +186,56 @@ void computeTile(const Tile& tile) {
     b += tile.bInner;
   }
 
-  if (tile.columns == kVectors * lanes) {
-    for (std::size_t r = 0; r < kRows; ++r) updateRow<kVectors>(sums[r], tile, tile.bias, tile.c + r * tile.cStride);
-    return;
-  }
-  // The tile hangs over the right edge: update a copy of each row that has room for all vectors.
-  float bias[kVectors * hn::MaxLanes(FloatTag())] = {};
-  if (tile.bias != nullptr) std::memcpy(bias, tile.bias, tile.columns * sizeof(float));
-  for (std::size_t r = 0; r < kRows; ++r) {
-    float row[kVectors * hn::MaxLanes(FloatTag())] = {};
-    float* c = tile.c + r * tile.cStride;
-    if (tile.beta != 0.0F) std::memcpy(row, c, tile.columns * sizeof(float));
-    updateRow<kVectors>(sums[r], tile, tile.bias != nullptr ? bias : nullptr, row);
-    std::memcpy(c, row, tile.columns * sizeof(float));
+  if (tile.beta != 0.0F) {
+    tile.bias != nullptr ? writeSums<true, true>(sums, tile) : writeSums<true, false>(sums, tile);
+  } else {
+    tile.bias != nullptr ? writeSums<false, true>(sums, tile) : writeSums<false, false>(sums, tile);
   }
 }
 
 using TileFunction = void (*)(const Tile&);
 
-template <LeftAccess kLeft, bool kCopyRight, std::size_t... kIndex>
-constexpr auto makeTileFunctions(std::index_sequence<kIndex...>) {
-  return std::array<TileFunction, sizeof...(kIndex)>{
-      &computeTile<kLeft, kCopyRight, kIndex / kTileVectors + 1, kIndex % kTileVectors + 1>...};
+/// Only full tiles fetch: they are many where there is something to fetch.
+constexpr RightAccess availableRight(RightAccess right, std::size_t rows) {
+  return right == RightAccess::fetchUpcoming && rows < kTileRows ? RightAccess::plain : right;
 }
 
-template <LeftAccess kLeft, bool kCopyRight>
-inline constexpr auto kTileFunctions =
-    makeTileFunctions<kLeft, kCopyRight>(std::make_index_sequence<kTileRows * kTileVectors>());
+template <LeftAccess kLeft, RightAccess kRight, std::size_t... kIndex>
+constexpr auto makeTileFunctions(std::index_sequence<kIndex...>) {
+  return std::array<TileFunction, sizeof...(kIndex)>{
+      &computeTile<kLeft, availableRight(kRight, kIndex / kTileVectors + 1), kIndex / kTileVectors + 1,
+                   kIndex % kTileVectors + 1>...};
+}
 
-/// The function for tiles of so many rows and vectors, each at least one.
-inline TileFunction tileFunction(LeftAccess left, bool copyRight, std::size_t rows, std::size_t vectors) {
+/// By rows and vectors, each at least one.
+template <LeftAccess kLeft, RightAccess kRight>
+inline constexpr auto kTileFunctions =
+    makeTileFunctions<kLeft, kRight>(std::make_index_sequence<kTileRows * kTileVectors>());
+
+template <LeftAccess kLeft>
+TileFunction tileFunction(RightAccess right, std::size_t index) {
+  switch (right) {
+    case RightAccess::plain:
+      return kTileFunctions<kLeft, RightAccess::plain>[index];
+    case RightAccess::copy:
+      return kTileFunctions<kLeft, RightAccess::copy>[index];
+    case RightAccess::fetchUpcoming:
+      break;
+  }
+  return kTileFunctions<kLeft, RightAccess::fetchUpcoming>[index];
+}
+
+inline TileFunction tileFunction(LeftAccess left, RightAccess right, std::size_t rows, std::size_t vectors) {
   const std::size_t index = (rows - 1) * kTileVectors + vectors - 1;
   switch (left) {
     case LeftAccess::contiguousRows:
-      return copyRight ? kTileFunctions<LeftAccess::contiguousRows, true>[index]
-                       : kTileFunctions<LeftAccess::contiguousRows, false>[index];
+      return tileFunction<LeftAccess::contiguousRows>(right, index);
     case LeftAccess::strips:
-      return copyRight ? kTileFunctions<LeftAccess::strips, true>[index]
-                       : kTileFunctions<LeftAccess::strips, false>[index];
+      return tileFunction<LeftAccess::strips>(right, index);
     case LeftAccess::copyToStrips:
       break;
   }
-  return copyRight ? kTileFunctions<LeftAccess::copyToStrips, true>[index]
-                   : kTileFunctions<LeftAccess::copyToStrips, false>[index];
+  return tileFunction<LeftAccess::copyToStrips>(right, index);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -90,9 +90,13 @@ HWY_INLINE hn::Vec<D> loadFloats(D d, const Float16* from) {
 /// The first `count` elements, and zeros.
 template <class D, class T>
 HWY_INLINE hn::Vec<D> loadFloats(D d, const T* from, std::size_t count) {
-  T elements[hn::MaxLanes(D())] = {};
-  std::memcpy(elements, from, count * sizeof(T));
-  return loadFloats(d, elements);
+  if constexpr (std::is_same_v<T, float>) {
+    return loadSome(from, count);
+  } else {
+    T elements[hn::MaxLanes(D())] = {};
+    std::memcpy(elements, from, count * sizeof(T));
+    return loadFloats(d, elements);
+  }
 }
 
 template <class D>

@@ -88,4 +88,32 @@ GemmPlan planGemm(const Gemm& problem, const TileShape& tile, unsigned threads) 
   return plan;
 }
 
+std::optional<VectorProduct> planVectorProduct(const Gemm& problem, unsigned threads) {
+  if (problem.rows != 1 && problem.columns != 1) return std::nullopt;
+  const bool leftIsMatrix = problem.columns == 1;
+  const GemmFactor& matrix = leftIsMatrix ? problem.left : problem.right;
+  const GemmFactor& vector = leftIsMatrix ? problem.right : problem.left;
+  VectorProduct product{};
+  product.outputs = leftIsMatrix ? problem.rows : problem.columns;
+  if (product.outputs > kMaximumPartialFloats) return std::nullopt;
+  product.matrix = matrix.data;
+  product.stride = matrix.stride;
+  product.outputsAreRows = leftIsMatrix != matrix.transposed;
+  product.vector = vector.data;
+  product.vectorStride = leftIsMatrix == vector.transposed ? 1 : vector.stride;
+
+  constexpr std::size_t kInnerWorthSlicing = 8192;
+  product.slices = std::max<std::size_t>(
+      std::min({problem.inner / kInnerWorthSlicing, kMaximumPartialFloats / product.outputs, kMaximumSlices}), 1);
+  product.sliceLength = std::max<std::size_t>(ceilingQuotient(problem.inner, product.slices), 1);
+  product.slices = std::max<std::size_t>(ceilingQuotient(problem.inner, product.sliceLength), 1);
+
+  constexpr std::size_t kElementsPerTask = 32 * 1024;  // a few microseconds
+  constexpr std::size_t kGranule = 64;                 // outputs: whole cache lines of each type
+  const std::size_t perTask = std::max(ceilingQuotient(kElementsPerTask, product.sliceLength),
+                                       ceilingQuotient(product.outputs, 4 * std::size_t{threads}));
+  product.tasks = BlockSplit(product.outputs, threads == 1 ? product.outputs : roundUp(perTask, kGranule));
+  return product;
+}
+
 }  // namespace metalloid::cpu

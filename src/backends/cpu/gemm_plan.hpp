@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 #include "backends/cpu/gemm.hpp"
 #include "backends/cpu/thread_pool.hpp"
@@ -64,6 +65,22 @@ struct GemmPlan {
 };
 
 GemmPlan planGemm(const Gemm& problem, const TileShape& tile, unsigned threads);
+
+/// A product of which the result is a single row or column, seen as matrix times vector.
+struct VectorProduct {
+  const void* matrix;
+  std::size_t stride;
+  bool outputsAreRows;  ///< Whether a stored row of the matrix makes one element of the result, or a part of each.
+  const void* vector;
+  std::size_t vectorStride;
+  std::size_t outputs;
+  std::size_t slices;       ///< Partial results, as above.
+  std::size_t sliceLength;  ///< Along the inner dimension.
+  BlockSplit tasks{0, 1};   ///< Outputs of the tasks of each slice.
+};
+
+/// Whether the product is one of matrix and vector that this way is made for, and how it is cut.
+std::optional<VectorProduct> planVectorProduct(const Gemm& problem, unsigned threads);
 
 /// Cuts `count` things into the fewest parts of at most `maximum`, of sizes that differ by at most one.
 class EvenParts {
