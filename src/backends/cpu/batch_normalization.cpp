@@ -3,6 +3,7 @@
 // MatrixBatchNormalizationGradient: the sums in one pass (read dy and x), the data gradient in a second (read dy and x,
 // write dx); f'(z) is computed in both, which is cheaper than keeping it.
 
+#include <array>
 #include <cmath>
 
 #include "backends/cpu/kernels.hpp"
@@ -40,18 +41,21 @@ struct Columns {
   }
 };
 
-HWY_INLINE FloatVector xhatAt(const Columns& columns, FloatVector x, std::size_t j, std::size_t n) {
-  return hn::Mul(hn::Sub(x, loadSome(columns.mean + j, n)), loadSome(columns.s + j, n));
-}
+/// The same for one vector of columns.
+struct ColumnVectors {
+  FloatVector mean, s, gamma, beta;
 
-HWY_INLINE FloatVector argumentAt(const Columns& columns, FloatVector xhat, std::size_t j, std::size_t n) {
-  const FloatTag d;
-  const auto gamma = columns.gamma ? loadSome(columns.gamma + j, n) : hn::Set(d, 1.0f);
-  const auto beta = columns.beta ? loadSome(columns.beta + j, n) : hn::Zero(d);
-  return hn::MulAdd(gamma, xhat, beta);
-}
+  HWY_INLINE ColumnVectors(const Columns& columns, std::size_t j, std::size_t n)
+      : mean(loadSome(columns.mean + j, n)),
+        s(loadSome(columns.s + j, n)),
+        gamma(columns.gamma ? loadSome(columns.gamma + j, n) : hn::Set(FloatTag(), 1.0f)),
+        beta(columns.beta ? loadSome(columns.beta + j, n) : hn::Zero(FloatTag())) {}
 
-/// One tile's number of rows, means and sums of squared deviations, for Chan's way of joining them.
+  HWY_INLINE FloatVector xhat(FloatVector x) const { return hn::Mul(hn::Sub(x, mean), s); }
+  HWY_INLINE FloatVector argument(FloatVector normalized) const { return hn::MulAdd(gamma, normalized, beta); }
+};
+
+/// One tile's means and sums of squared deviations from them.
 struct TileStatistics {
   float* mean;
   float* squares;
@@ -61,43 +65,50 @@ struct TileStatistics {
 void tileStatistics(const operations::MatrixView& input, const Tiles::Tile& tile, const TileStatistics& statistics) {
   const FloatTag d;
   const std::size_t count = tile.columns.size();
-  RowReader reader(input);
+  GroupReader reader(input);
   std::memset(statistics.mean, 0, count * sizeof(float));
   std::memset(statistics.squares, 0, count * sizeof(float));
-  for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
-    const float* const x = reader.row(i, tile.columns);
-    forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-      storeSome(hn::Add(loadSome(statistics.mean + j, n), loadSome(x + j, n)), statistics.mean + j, n);
-    });
-  }
+  forEachGroup(tile.rows, [&](auto group, std::size_t i) {
+    addRows(reader.rows<group.value>(i, tile.columns), reader.ahead(), statistics.mean, count);
+  });
   const auto rows = hn::Set(d, static_cast<float>(tile.rows.size()));
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
     storeSome(hn::Div(loadSome(statistics.mean + j, n), rows), statistics.mean + j, n);
   });
-  for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
-    const float* const x = reader.row(i, tile.columns);
+  forEachGroup(tile.rows, [&](auto group, std::size_t i) {
+    const auto x = reader.rows<group.value>(i, tile.columns);
     forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-      const auto deviation = hn::Sub(loadSome(x + j, n), loadSome(statistics.mean + j, n));
-      storeSome(hn::MulAdd(deviation, deviation, loadSome(statistics.squares + j, n)), statistics.squares + j, n);
+      const auto mean = loadSome(statistics.mean + j, n);
+      auto squares = loadSome(statistics.squares + j, n);
+      for (const float* const row : x) {
+        const auto deviation = hn::Sub(loadSome(row + j, n), mean);
+        squares = hn::MulAdd(deviation, deviation, squares);
+      }
+      storeSome(squares, statistics.squares + j, n);
     });
-  }
+  });
 }
 
-/// Joins the tiles of a column from top to bottom, in double.
+/// Joins the tiles of a column from top to bottom, in double, by Chan's formula.
 void joinStatistics(const Tiles& tiles, std::size_t columns, const float* means, const float* squares, BlockRange range,
                     float* mean, float* variance) {
-  for (std::size_t j = range.begin; j < range.end; ++j) {
-    double count = 0, m = 0, m2 = 0;
-    for (std::size_t block = 0; block < tiles.rows().count(); ++block) {
-      const auto rows = static_cast<double>(tiles.rows()[block].size());
-      const double delta = static_cast<double>(means[block * columns + j]) - m;
-      const double total = count + rows;
-      m += delta * rows / total;
-      m2 += static_cast<double>(squares[block * columns + j]) + delta * delta * count * rows / total;
-      count = total;
+  std::array<double, kColumnsPerTile> m{}, m2{};
+  double count = 0;
+  for (std::size_t block = 0; block < tiles.rows().count(); ++block) {
+    const auto rows = static_cast<double>(tiles.rows()[block].size());
+    const double total = count + rows, share = rows / total, spread = count * rows / total;
+    const float* const blockMeans = means + block * columns + range.begin;
+    const float* const blockSquares = squares + block * columns + range.begin;
+    for (std::size_t j = 0; j < range.size(); ++j) {
+      const double delta = static_cast<double>(blockMeans[j]) - m[j];
+      m[j] += delta * share;
+      m2[j] += static_cast<double>(blockSquares[j]) + delta * delta * spread;
     }
-    mean[j] = static_cast<float>(m);
-    variance[j] = count > 0 ? static_cast<float>(m2 / count) : 0.0f;
+    count = total;
+  }
+  for (std::size_t j = 0; j < range.size(); ++j) {
+    mean[range.begin + j] = static_cast<float>(m[j]);
+    variance[range.begin + j] = count > 0 ? static_cast<float>(m2[j] / count) : 0.0f;
   }
 }
 
@@ -131,16 +142,26 @@ void computeScale(const float* variance, float epsilon, std::size_t columns, flo
   }
 }
 
-template <CNNNeuronType kType, bool kStream>
-void valueRow(const math::Neuron& neuron, const Columns& columns, const float* x, float* y, std::size_t count) {
+/// Writes past the caches where that pays and the vector is whole.
+template <bool kStream>
+HWY_INLINE void put(FloatVector value, float* to, std::size_t n) {
+  if (kStream && n == hn::Lanes(FloatTag())) {
+    hn::Stream(value, FloatTag(), to);
+  } else {
+    storeSome(value, to, n);
+  }
+}
+
+template <CNNNeuronType kType, bool kStream, std::size_t kRows>
+void valueRows(const math::Neuron& neuron, const Columns& columns, const RowGroup<kRows>& x, std::size_t ahead,
+               const MutableRowGroup<kRows>& y, std::size_t count) {
   const MathOps ops;
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-    const auto z = argumentAt(columns, xhatAt(columns, loadSome(x + j, n), j, n), j, n);
-    const auto value = math::HWY_NAMESPACE::neuronValue<kType>(ops, neuron, z, hn::Zero(FloatTag()));
-    if (kStream && n == hn::Lanes(FloatTag())) {
-      hn::Stream(value, FloatTag(), y + j);
-    } else {
-      storeSome(value, y + j, n);
+    const ColumnVectors c(columns, j, n);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      hwy::Prefetch(x[r] + j + ahead);
+      const auto z = c.argument(c.xhat(loadSome(x[r] + j, n)));
+      put<kStream>(math::HWY_NAMESPACE::neuronValue<kType>(ops, neuron, z, hn::Zero(FloatTag())), y[r] + j, n);
     }
   });
 }
@@ -170,16 +191,18 @@ void runValue(const operations::MatrixBatchNormalization& operation, Context& co
     context.pool.parallelFor(tiles.count(), [&](std::size_t index) {
       const auto tile = tiles[index];
       const Columns here = columns.from(tile.columns.begin);
-      RowReader reader(input);
-      RowWriter writer(result);
+      GroupReader reader(input);
+      GroupWriter writer(result);
       math::dispatch(operation.neuron.type, [&](auto type) {
         // The front end refuses PReLU here.
         constexpr auto kType = type.value == CNNNeuronType::pReLU ? CNNNeuronType::none : type.value;
-        const auto row = stream ? valueRow<kType, true> : valueRow<kType, false>;
-        for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
-          row(operation.neuron, here, reader.row(i, tile.columns), writer.row(i, tile.columns), tile.columns.size());
-          writer.finish(i, tile.columns);
-        }
+        forEachGroup(tile.rows, [&](auto group, std::size_t i) {
+          constexpr std::size_t kRows = group.value;
+          const auto rows = stream ? valueRows<kType, kRows == kGroup, kRows> : valueRows<kType, false, kRows>;
+          rows(operation.neuron, here, reader.rows<kRows>(i, tile.columns), reader.ahead(),
+               writer.rows<kRows>(i, tile.columns), tile.columns.size());
+          writer.finish<kRows>(i, tile.columns);
+        });
       });
       if (stream) hwy::FlushStream();
     });
@@ -188,25 +211,33 @@ void runValue(const operations::MatrixBatchNormalization& operation, Context& co
 
 /// g = dy * f'(z)
 template <CNNNeuronType kType>
-HWY_INLINE FloatVector gradientAt(const math::Neuron& neuron, const Columns& columns, FloatVector dy, FloatVector xhat,
-                                  std::size_t j, std::size_t n) {
+HWY_INLINE FloatVector gradientAt(const math::Neuron& neuron, const ColumnVectors& columns, FloatVector dy,
+                                  FloatVector xhat) {
   if constexpr (kType == CNNNeuronType::none) {
     return dy;
   } else {
-    const auto z = argumentAt(columns, xhat, j, n);
+    const auto z = columns.argument(xhat);
     return hn::Mul(dy, math::HWY_NAMESPACE::neuronDerivative<kType>(MathOps(), neuron, z, hn::Zero(FloatTag())));
   }
 }
 
 /// sumsG += g, sumsGXhat += g * xhat
-template <CNNNeuronType kType>
-void sumRow(const math::Neuron& neuron, const Columns& columns, const float* dy, const float* x, float* sumsG,
-            float* sumsGXhat, std::size_t count) {
+template <CNNNeuronType kType, std::size_t kRows>
+void sumRows(const math::Neuron& neuron, const Columns& columns, const RowGroup<kRows>& dy, std::size_t aheadDy,
+             const RowGroup<kRows>& x, std::size_t aheadX, float* sumsG, float* sumsGXhat, std::size_t count) {
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-    const auto xhat = xhatAt(columns, loadSome(x + j, n), j, n);
-    const auto g = gradientAt<kType>(neuron, columns, loadSome(dy + j, n), xhat, j, n);
-    storeSome(hn::Add(loadSome(sumsG + j, n), g), sumsG + j, n);
-    storeSome(hn::MulAdd(g, xhat, loadSome(sumsGXhat + j, n)), sumsGXhat + j, n);
+    const ColumnVectors c(columns, j, n);
+    auto sumG = loadSome(sumsG + j, n), sumGXhat = loadSome(sumsGXhat + j, n);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      hwy::Prefetch(dy[r] + j + aheadDy);
+      hwy::Prefetch(x[r] + j + aheadX);
+      const auto xhat = c.xhat(loadSome(x[r] + j, n));
+      const auto g = gradientAt<kType>(neuron, c, loadSome(dy[r] + j, n), xhat);
+      sumG = hn::Add(sumG, g);
+      sumGXhat = hn::MulAdd(g, xhat, sumGXhat);
+    }
+    storeSome(sumG, sumsG + j, n);
+    storeSome(sumGXhat, sumsGXhat + j, n);
   });
 }
 
@@ -217,18 +248,20 @@ struct DataColumns {
   const float* meanGXhat;
 };
 
-template <CNNNeuronType kType, bool kStream>
-void dataRow(const math::Neuron& neuron, const Columns& columns, const DataColumns& data, const float* dy,
-             const float* x, float* dx, std::size_t count) {
+template <CNNNeuronType kType, bool kStream, std::size_t kRows>
+void dataRows(const math::Neuron& neuron, const Columns& columns, const DataColumns& data, const RowGroup<kRows>& dy,
+              std::size_t aheadDy, const RowGroup<kRows>& x, std::size_t aheadX, const MutableRowGroup<kRows>& dx,
+              std::size_t count) {
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-    const auto xhat = xhatAt(columns, loadSome(x + j, n), j, n);
-    const auto g = gradientAt<kType>(neuron, columns, loadSome(dy + j, n), xhat, j, n);
-    const auto centred = hn::NegMulAdd(xhat, loadSome(data.meanGXhat + j, n), hn::Sub(g, loadSome(data.meanG + j, n)));
-    const auto value = hn::Mul(loadSome(data.scale + j, n), centred);
-    if (kStream && n == hn::Lanes(FloatTag())) {
-      hn::Stream(value, FloatTag(), dx + j);
-    } else {
-      storeSome(value, dx + j, n);
+    const ColumnVectors c(columns, j, n);
+    const auto scale = loadSome(data.scale + j, n);
+    const auto meanG = loadSome(data.meanG + j, n), meanGXhat = loadSome(data.meanGXhat + j, n);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      hwy::Prefetch(dy[r] + j + aheadDy);
+      hwy::Prefetch(x[r] + j + aheadX);
+      const auto xhat = c.xhat(loadSome(x[r] + j, n));
+      const auto g = gradientAt<kType>(neuron, c, loadSome(dy[r] + j, n), xhat);
+      put<kStream>(hn::Mul(scale, hn::NegMulAdd(xhat, meanGXhat, hn::Sub(g, meanG))), dx[r] + j, n);
     }
   });
 }
@@ -250,15 +283,17 @@ void runGradient(const operations::MatrixBatchNormalizationGradient& operation, 
     context.pool.parallelFor(tiles.count(), [&](std::size_t index) {
       const auto tile = tiles[index];
       const Columns here = columns.from(tile.columns.begin);
-      RowReader gradientReader(gradient), inputReader(input);
+      GroupReader gradientReader(gradient), inputReader(input);
       float* const sumsG = sums.begin(0, tile);
       float* const sumsGXhat = sums.begin(1, tile);
       math::dispatch(operation.neuron.type, [&](auto type) {
         constexpr auto kType = type.value == CNNNeuronType::pReLU ? CNNNeuronType::none : type.value;
-        for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
-          sumRow<kType>(operation.neuron, here, gradientReader.row(i, tile.columns), inputReader.row(i, tile.columns),
-                        sumsG, sumsGXhat, tile.columns.size());
-        }
+        forEachGroup(tile.rows, [&](auto group, std::size_t i) {
+          constexpr std::size_t kRows = group.value;
+          sumRows<kType, kRows>(operation.neuron, here, gradientReader.rows<kRows>(i, tile.columns),
+                                gradientReader.ahead(), inputReader.rows<kRows>(i, tile.columns), inputReader.ahead(),
+                                sumsG, sumsGXhat, tile.columns.size());
+        });
       });
     });
 
@@ -291,16 +326,18 @@ void runGradient(const operations::MatrixBatchNormalizationGradient& operation, 
       const std::size_t first = tile.columns.begin;
       const Columns here = columns.from(first);
       const DataColumns dataHere{data.scale + first, data.meanG + first, data.meanGXhat + first};
-      RowReader gradientReader(gradient), inputReader(input);
-      RowWriter writer(forData);
+      GroupReader gradientReader(gradient), inputReader(input);
+      GroupWriter writer(forData);
       math::dispatch(operation.neuron.type, [&](auto type) {
         constexpr auto kType = type.value == CNNNeuronType::pReLU ? CNNNeuronType::none : type.value;
-        const auto row = stream ? dataRow<kType, true> : dataRow<kType, false>;
-        for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
-          row(operation.neuron, here, dataHere, gradientReader.row(i, tile.columns), inputReader.row(i, tile.columns),
-              writer.row(i, tile.columns), tile.columns.size());
-          writer.finish(i, tile.columns);
-        }
+        forEachGroup(tile.rows, [&](auto group, std::size_t i) {
+          constexpr std::size_t kRows = group.value;
+          const auto rows = stream ? dataRows<kType, kRows == kGroup, kRows> : dataRows<kType, false, kRows>;
+          rows(operation.neuron, here, dataHere, gradientReader.rows<kRows>(i, tile.columns), gradientReader.ahead(),
+               inputReader.rows<kRows>(i, tile.columns), inputReader.ahead(), writer.rows<kRows>(i, tile.columns),
+               tile.columns.size());
+          writer.finish<kRows>(i, tile.columns);
+        });
       });
       if (stream) hwy::FlushStream();
     });

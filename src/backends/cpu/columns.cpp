@@ -25,14 +25,11 @@ void sum(const operations::MatrixView& matrix, const operations::VectorView& res
   ColumnSums sums(1, tiles, matrix.columns, context.scratch);
   context.pool.parallelFor(tiles.count(), [&](std::size_t index) {
     const auto tile = tiles[index];
-    RowReader reader(matrix);
+    GroupReader reader(matrix);
     float* const partial = sums.begin(0, tile);
-    for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
-      const float* const row = reader.row(i, tile.columns);
-      forEachVector(tile.columns.size(), [&](std::size_t j, std::size_t n) HWY_ATTR {
-        storeSome(hn::Add(loadSome(partial + j, n), loadSome(row + j, n)), partial + j, n);
-      });
-    }
+    forEachGroup(tile.rows, [&](auto group, std::size_t i) {
+      addRows(reader.rows<group.value>(i, tile.columns), reader.ahead(), partial, tile.columns.size());
+    });
   });
   sums.store(0, result, context.pool);
 }

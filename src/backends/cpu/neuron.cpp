@@ -52,11 +52,13 @@ void valueRow(const math::Neuron& neuron, const Argument& argument, const float*
 /// dx = alpha * dy * f'(z), and sums += dy * f'(z) where sums are wanted.
 template <CNNNeuronType kType, bool kSums, bool kStream>
 void gradientRow(const math::Neuron& neuron, const Argument& argument, const float* dy, const float* x, float* dx,
-                 float* sums, std::size_t count) {
+                 float* sums, std::size_t count, std::size_t aheadDy, std::size_t aheadX) {
   const FloatTag d;
   const MathOps ops;
   const auto alpha = hn::Set(d, argument.alpha);
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
+    hwy::Prefetch(dy + j + aheadDy);
+    hwy::Prefetch(x + j + aheadX);
     const auto z = argumentAt(argument, loadSome(x + j, n), j, n);
     const auto g = hn::Mul(loadSome(dy + j, n),
                            math::HWY_NAMESPACE::neuronDerivative<kType>(ops, neuron, z, slopesAt(argument, j, n)));
@@ -115,7 +117,7 @@ void runGradient(const operations::MatrixNeuronGradient& operation, Context& con
         const auto rows = [&](auto row) {
           for (std::size_t i = tile.rows.begin; i < tile.rows.end; ++i) {
             row(operation.neuron, argument, gradientReader.row(i, tile.columns), inputReader.row(i, tile.columns),
-                writer.row(i, tile.columns), partial, count);
+                writer.row(i, tile.columns), partial, count, gradientReader.ahead(), inputReader.ahead());
             writer.finish(i, tile.columns);
           }
         };

@@ -13,7 +13,9 @@
 #include "operations/views.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <type_traits>
 
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
@@ -58,6 +60,10 @@ class RowReader {
     toFloats(from, view_.type, columns.size(), buffer_);
     return buffer_;
   }
+
+  /// How far ahead of a value, in floats, lies the one below it, for prefetching: a segment ends before the hardware
+  /// has understood where the next row's begins. 0 where rows are converted.
+  std::size_t ahead() const { return isFloat_ ? view_.rowBytes / sizeof(float) : 0; }
 
  private:
   const operations::MatrixView& view_;
@@ -130,6 +136,76 @@ HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
   float rest[hn::MaxLanes(FloatTag())];
   hn::StoreU(values, d, rest);
   std::memcpy(to, rest, count * sizeof(float));
+}
+
+/// Rows that a kernel takes together, so that what it keeps a column is loaded and stored once for all of them.
+inline constexpr std::size_t kGroup = 4;
+
+/// One segment of each of `kRows` rows.
+template <std::size_t kRows>
+using RowGroup = std::array<const float*, kRows>;
+template <std::size_t kRows>
+using MutableRowGroup = std::array<float*, kRows>;
+
+/// Reads and writes groups of rows.
+class GroupReader {
+ public:
+  explicit GroupReader(const operations::MatrixView& view)
+      : readers_{RowReader(view), RowReader(view), RowReader(view), RowReader(view)} {}
+
+  template <std::size_t kRows>
+  RowGroup<kRows> rows(std::size_t i, BlockRange columns) {
+    RowGroup<kRows> group;
+    for (std::size_t r = 0; r < kRows; ++r) group[r] = readers_[r].row(i + r, columns);
+    return group;
+  }
+
+  /// How far ahead lies the same row of the next group; see `RowReader::ahead`.
+  std::size_t ahead() const { return kGroup * readers_[0].ahead(); }
+
+ private:
+  std::array<RowReader, kGroup> readers_;
+};
+
+class GroupWriter {
+ public:
+  explicit GroupWriter(const operations::MatrixView& view)
+      : writers_{RowWriter(view), RowWriter(view), RowWriter(view), RowWriter(view)} {}
+
+  template <std::size_t kRows>
+  MutableRowGroup<kRows> rows(std::size_t i, BlockRange columns) {
+    MutableRowGroup<kRows> group;
+    for (std::size_t r = 0; r < kRows; ++r) group[r] = writers_[r].row(i + r, columns);
+    return group;
+  }
+  template <std::size_t kRows>
+  void finish(std::size_t i, BlockRange columns) {
+    for (std::size_t r = 0; r < kRows; ++r) writers_[r].finish(i + r, columns);
+  }
+
+ private:
+  std::array<RowWriter, kGroup> writers_;
+};
+
+/// Calls f(constant with the number of rows, first row) for groups of kGroup rows, then for single ones.
+template <class F>
+HWY_INLINE void forEachGroup(BlockRange rows, const F& f) {
+  std::size_t i = rows.begin;
+  for (; i + kGroup <= rows.end; i += kGroup) f(std::integral_constant<std::size_t, kGroup>(), i);
+  for (; i < rows.end; ++i) f(std::integral_constant<std::size_t, 1>(), i);
+}
+
+/// sums += every row of the group, from top to bottom
+template <std::size_t kRows>
+HWY_INLINE void addRows(const RowGroup<kRows>& rows, std::size_t ahead, float* sums, std::size_t count) {
+  forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
+    auto sum = loadSome(sums + j, n);
+    for (const float* const row : rows) {
+      hwy::Prefetch(row + j + ahead);
+      sum = hn::Add(sum, loadSome(row + j, n));
+    }
+    storeSome(sum, sums + j, n);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
