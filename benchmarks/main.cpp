@@ -1,17 +1,26 @@
 // Times the kernels on problems from text files and prints one JSON line a problem.
 //
+//     metalloid-bench                                all problem files
 //     metalloid-bench problems/training_step.txt
-//     metalloid-bench --serve      problems from standard input, one answer each: how the peers' script interleaves
-//     runs
+//     metalloid-bench --serve                        commands from standard input, one JSON answer each
 //
-// An iteration is one encode of the problem. A step is as many iterations, in one command buffer, as take about
-// --step-seconds; its time is the wall clock from the first encode to the end of the wait, divided by the iterations. A
-// trial is
-// --steps steps; it gives the median and the quartiles. Every problem is checked before it is timed.
+// An iteration is one encode of the problem. A step is as many iterations as take about --step-seconds; its time is the
+// wall clock from the first encode to the end of the wait, divided by the iterations. --steps steps are timed; reported
+// are their median and quartiles. Every problem is checked before it is timed; a wrong result is reported, not timed.
+//
+// The commands of --serve let another program take turns with this one:
+//
+//     fully_connected 128x784x512    prepares and checks a problem; answers its error and its iterations a step
+//     repeat 3                       runs one step to warm up, then times 3; answers {"seconds": [...]}
+//     save FILE                      writes operands and results of the check (after one encode) as safetensors
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,6 +28,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "case.hpp"
+#include "formats/safetensors.hpp"
 #include "problem.hpp"
 #include "statistics.hpp"
 
@@ -35,70 +46,172 @@ struct Settings {
   std::size_t steps = 15;
 };
 
-double secondsOf(Case& work, CommandQueue& queue, std::size_t iterations) {
-  const auto begin = std::chrono::steady_clock::now();
-  CommandBuffer commands = queue.makeCommandBuffer();
-  for (std::size_t i = 0; i < iterations; ++i) work.encode(commands);
-  commands.commit();
-  commands.waitUntilCompleted();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
+/// A problem at a time: prepared, checked, then timed as often as wanted.
+class Bench {
+ public:
+  explicit Bench(const Settings& settings)
+      : stepSeconds_(settings.stepSeconds),
+        device_(Device::named(settings.device)),
+        queue_(device_.makeCommandQueue()) {
+    if (settings.threads > 0) device_.setNumberOfThreads(settings.threads);
+  }
 
-/// Iterations that take about the wanted time; also warms up.
-std::size_t iterationsFor(Case& work, CommandQueue& queue, double seconds) {
-  std::size_t iterations = 1;
-  for (;;) {
-    const double taken = secondsOf(work, queue, iterations);
-    if (taken >= seconds / 2 || iterations >= 100'000) break;
-    iterations =
-        std::max(iterations + 1, static_cast<std::size_t>(static_cast<double>(iterations) *
-                                                          std::min(10.0, 1.1 * seconds / std::max(taken, 1e-7))));
+  nlohmann::json prepare(const Problem& problem) {
+    case_.reset();  // before the next one takes memory
+    Case work = benchmark_program::makeCase(device_, problem);
+    const double error = work.check(queue_);
+    nlohmann::json line{{"problem", problem.line},
+                        {"device", device_.name()},
+                        {"hardware", device_.description()},
+                        {"threads", device_.numberOfThreads()},
+                        {"error", error}};
+    if (!(error <= 1)) {
+      line["wrong"] = true;
+      return line;
+    }
+    case_ = std::move(work);
+    isFresh_ = true;
+    iterations_ = 0;
+    line["operations"] = case_->operations;
+    line["bytes"] = case_->bytes;
+    return line;
   }
-  return iterations;
-}
 
-nlohmann::json time(const Problem& problem, const Settings& settings) {
-  const Device device = Device::named(settings.device);
-  if (settings.threads > 0) device.setNumberOfThreads(settings.threads);
-  CommandQueue queue = device.makeCommandQueue();
-  const auto work = benchmark_program::makeCase(device, problem);
-  const double error = work->check(queue);
-  if (!(error <= 1)) {
-    return {{"problem", problem.line}, {"wrong", true}, {"error", error}};
+  /// Seconds an iteration took, for each of some steps.
+  std::vector<double> repeat(std::size_t steps) {
+    requireProblem();
+    isFresh_ = false;
+    if (iterations_ == 0) {
+      findIterations();
+    } else {
+      stepSeconds();  // warms up
+    }
+    std::vector<double> samples;
+    for (std::size_t i = 0; i < steps; ++i) samples.push_back(stepSeconds() / static_cast<double>(iterations_));
+    return samples;
   }
-  const std::size_t iterations = iterationsFor(*work, queue, settings.stepSeconds);
-  std::vector<double> samples;
-  for (std::size_t step = 0; step < settings.steps; ++step) {
-    samples.push_back(secondsOf(*work, queue, iterations) / static_cast<double>(iterations));
+
+  void save(const std::string& path) const {
+    requireProblem();
+    if (!isFresh_) throw Error(ErrorCode::invalidArgument, "Only what has not been timed yet can be saved.");
+    std::vector<std::vector<float>> values;
+    std::vector<formats::TensorView> views;
+    const auto& tensors = case_->operands.tensors();
+    for (const auto& tensor : tensors) values.push_back(tensor.read());
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      views.push_back(formats::floatTensor(tensors[i].name, tensors[i].shape, values[i]));
+    }
+    formats::saveSafetensors(path, views);
   }
-  const auto statistics = benchmark_program::statisticsOf(samples);
-  nlohmann::json line{{"problem", problem.line},
-                      {"device", device.name()},
-                      {"hardware", device.description()},
-                      {"clock", "steady_clock"},
-                      {"iterations", iterations},
-                      {"steps", settings.steps},
-                      {"error", error},
-                      {"median_seconds", statistics.median},
-                      {"lower_quartile_seconds", statistics.lowerQuartile},
-                      {"upper_quartile_seconds", statistics.upperQuartile},
-                      {"minimum_seconds", statistics.minimum}};
-  if (work->operations > 0) line["gflops"] = work->operations / statistics.median * 1e-9;
-  if (work->bytes > 0) line["gigabytes_per_second"] = work->bytes / statistics.median * 1e-9;
+
+  std::size_t iterations() const { return iterations_; }
+  double operations() const { return case_->operations; }
+  double bytes() const { return case_->bytes; }
+
+ private:
+  void requireProblem() const {
+    if (!case_) throw Error(ErrorCode::invalidArgument, "There is no problem that was found right.");
+  }
+
+  double secondsOf(std::size_t iterations) const {
+    const auto begin = std::chrono::steady_clock::now();
+    case_->run(queue_, iterations);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+  double stepSeconds() const { return secondsOf(iterations_); }
+
+  /// Iterations that take about the wanted time; also warms up.
+  void findIterations() {
+    constexpr std::size_t kMost = 100'000;
+    iterations_ = 1;
+    for (;;) {
+      const double taken = stepSeconds();
+      if (taken >= stepSeconds_ / 2 || iterations_ >= kMost) return;
+      const double factor = std::clamp(stepSeconds_ / std::max(taken, 1e-9), 2.0, 10.0);
+      iterations_ = std::min(kMost, static_cast<std::size_t>(static_cast<double>(iterations_) * factor));
+    }
+  }
+
+  double stepSeconds_;
+  Device device_;
+  CommandQueue queue_;
+  std::optional<Case> case_;
+  std::size_t iterations_ = 0;
+  bool isFresh_ = false;  // the results are those of the check
+};
+
+nlohmann::json timeProblem(Bench& bench, const Problem& problem, std::size_t steps) {
+  nlohmann::json line = bench.prepare(problem);
+  if (line.contains("wrong")) return line;
+  const auto statistics = benchmark_program::statisticsOf(bench.repeat(steps));
+  line["clock"] = "steady_clock";
+  line["steps"] = steps;
+  line["iterations"] = bench.iterations();
+  line["median_seconds"] = statistics.median;
+  line["lower_quartile_seconds"] = statistics.lowerQuartile;
+  line["upper_quartile_seconds"] = statistics.upperQuartile;
+  line["minimum_seconds"] = statistics.minimum;
+  if (bench.operations() > 0) line["gflops"] = bench.operations() / statistics.median * 1e-9;
+  if (bench.bytes() > 0) line["gigabytes_per_second"] = bench.bytes() / statistics.median * 1e-9;
   return line;
 }
 
-void serve(const Settings& settings) {
-  for (std::string text; std::getline(std::cin, text);) {
-    nlohmann::json answer;
-    try {
-      if (const auto problem = benchmark_program::parseProblem(text)) answer = time(*problem, settings);
-    } catch (const std::exception& error) {
-      answer = {{"problem", text}, {"failed", error.what()}};
-    }
-    fmt::print("{}\n", answer.dump());
-    std::fflush(stdout);
+void print(const nlohmann::json& line) {
+  fmt::print("{}\n", line.dump());
+  std::fflush(stdout);
+}
+
+nlohmann::json answer(Bench& bench, const std::string& text) {
+  std::istringstream words(text);
+  std::string command;
+  words >> command;
+  if (command == "repeat") {
+    std::size_t steps = 0;
+    if (!(words >> steps)) throw Error(ErrorCode::invalidArgument, "The command repeat needs a number.");
+    return {{"seconds", bench.repeat(steps)}, {"iterations", bench.iterations()}};
   }
+  if (command == "save") {
+    std::string path;
+    std::getline(words >> std::ws, path);
+    bench.save(path);
+    return {{"saved", path}};
+  }
+  const auto problem = benchmark_program::parseProblem(text);
+  return problem ? bench.prepare(*problem) : nlohmann::json::object();
+}
+
+void serve(const Settings& settings) {
+  Bench bench(settings);
+  for (std::string text; std::getline(std::cin, text);) {
+    try {
+      print(answer(bench, text));
+    } catch (const std::exception& error) {
+      print({{"command", text}, {"failed", error.what()}});
+    }
+  }
+}
+
+std::vector<std::string> allProblemFiles() {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(METALLOID_PROBLEMS)) {
+    if (entry.path().extension() == ".txt") files.push_back(entry.path().string());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+/// Whether every result was right.
+bool timeFiles(const Settings& settings, const std::vector<std::string>& files) {
+  Bench bench(settings);
+  bool right = true;
+  for (const std::string& file : files) {
+    for (const Problem& problem : benchmark_program::readProblems(file)) {
+      const auto line = timeProblem(bench, problem, settings.steps);
+      right = right && !line.contains("wrong");
+      print(line);
+    }
+  }
+  return right;
 }
 
 }  // namespace
@@ -108,28 +221,19 @@ int main(int argc, char** argv) {
   std::vector<std::string> files;
   bool serving = false;
   CLI::App app("Times the kernels on problems from text files; one JSON line a problem.");
-  app.add_option("files", files, "Problem files");
-  app.add_flag("--serve", serving, "Read problems from standard input");
+  app.add_option("files", files, "Problem files; all of benchmarks/problems when none is given");
+  app.add_flag("--serve", serving, "Take commands from standard input");
   app.add_option("--device", settings.device, "Device")->capture_default_str();
   app.add_option("--threads", settings.threads, "Threads of the cpu device; 0: as the device chooses");
   app.add_option("--step-seconds", settings.stepSeconds, "Seconds a step should take")->capture_default_str();
-  app.add_option("--steps", settings.steps, "Steps a problem")->capture_default_str();
+  app.add_option("--steps", settings.steps, "Steps a problem")->capture_default_str()->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   try {
     if (serving) {
       serve(settings);
       return 0;
     }
-    bool right = true;
-    for (const std::string& file : files) {
-      for (const Problem& problem : benchmark_program::readProblems(file)) {
-        const auto line = time(problem, settings);
-        right = right && !line.contains("wrong");
-        fmt::print("{}\n", line.dump());
-        std::fflush(stdout);
-      }
-    }
-    return right ? 0 : 1;
+    return timeFiles(settings, files.empty() ? allProblemFiles() : files) ? 0 : 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "metalloid-bench: {}\n", error.what());
     return 1;

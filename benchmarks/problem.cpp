@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include <metalloid/error.hpp>
 #include <fmt/format.h>
 
 namespace benchmark_program {
@@ -31,6 +32,12 @@ std::vector<std::size_t> sizesOf(const std::string& word) {
 }  // namespace
 
 bool Problem::has(const std::string& word) const { return std::ranges::find(words, word) != words.end(); }
+
+void Problem::requireSizes(std::size_t count) const {
+  if (sizes.size() == count && std::ranges::find(sizes, std::size_t{0}) == sizes.end()) return;
+  throw Error(ErrorCode::invalidArgument,
+              fmt::format("The problem \"{}\" needs {} sizes above 0, such as 128x784x512.", line, count));
+}
 
 std::unique_ptr<Problem> parseProblem(const std::string& line) {
   std::istringstream stream(line.substr(0, line.find('#')));

@@ -12,8 +12,9 @@
 // A shape is a batch B, inputs I and outputs O of a fully connected layer and gives three products: forward
 // (X * W), data gradient (dY * W'), weight gradient (X' * dY). Each result is first compared with a sum in double
 // precision over sampled elements. Then the candidates take turns, round after round; a turn rests until the others'
-// threads have stopped spinning, warms up, and repeats the product for a few milliseconds. Reported: the ratio of medians
-// over all rounds, candidate to ours, above 1 if ours is faster, with the quartiles of the ratios of single rounds.
+// threads have stopped spinning, warms up, and repeats the product for a few milliseconds. Reported: the ratio of
+// medians over all rounds, candidate to ours, above 1 if ours is faster, with the quartiles of the ratios of single
+// rounds.
 
 #include <dlfcn.h>
 
@@ -149,8 +150,9 @@ bool isRight(const Product& p, const std::vector<float>& result) {
     double sum = 0.0;
     double magnitude = 0.0;
     for (std::size_t k = 0; k < p.inner; ++k) {
-      const double product = static_cast<double>(p.left[p.transposeLeft ? k * p.rows + row : row * p.inner + k]) *
-                             static_cast<double>(p.right[p.transposeRight ? column * p.inner + k : k * p.columns + column]);
+      const double product =
+          static_cast<double>(p.left[p.transposeLeft ? k * p.rows + row : row * p.inner + k]) *
+          static_cast<double>(p.right[p.transposeRight ? column * p.inner + k : k * p.columns + column]);
       sum += product;
       magnitude += std::fabs(product);
     }
@@ -190,8 +192,8 @@ void compare(std::vector<Candidate>& candidates, const Product& product, const S
              const std::vector<unsigned>& threadCounts) {
   std::vector<std::vector<std::vector<float>>> results(candidates.size());
   std::vector<float> scratch(product.rows * product.columns);
-  const double flops =
-      2.0 * static_cast<double>(product.rows) * static_cast<double>(product.columns) * static_cast<double>(product.inner);
+  const double flops = 2.0 * static_cast<double>(product.rows) * static_cast<double>(product.columns) *
+                       static_cast<double>(product.inner);
   const std::size_t rounds = flops > 1e10 ? 5 : 15;
   for (const unsigned threads : threadCounts) {
     for (std::size_t c = 0; c < candidates.size(); ++c) {
@@ -236,8 +238,8 @@ std::vector<std::size_t> numbers(const std::string& text) {
 
 int runStudy(int argc, char** argv) {
   std::vector<unsigned> threadCounts{1, 2, 4};
-  std::vector<Shape> shapes{{128, 784, 512},    {128, 512, 512},    {128, 512, 10},     {256, 1024, 1024},
-                            {1024, 784, 512},   {1024, 1024, 1024}, {2048, 4096, 4096}, {64, 4096, 4096}};
+  std::vector<Shape> shapes{{128, 784, 512},  {128, 512, 512},    {128, 512, 10},     {256, 1024, 1024},
+                            {1024, 784, 512}, {1024, 1024, 1024}, {2048, 4096, 4096}, {64, 4096, 4096}};
   std::vector<Candidate> candidates{ours()};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];

@@ -60,7 +60,7 @@ void MatrixBatchNormalization::visitSettings(detail::SettingsVisitor& visitor) {
   visitor.visit("sourceInputFeatureChannels", sourceInputFeatureChannels);
   visitor.visit("epsilon", epsilon);
   visitor.visit("computeStatistics", computeStatistics);
-  neuron_.visit(visitor, device());
+  neuron_.visit(visitor);
 }
 
 MatrixBatchNormalizationGradient::MatrixBatchNormalizationGradient(const Device& device)
@@ -118,7 +118,7 @@ void MatrixBatchNormalizationGradient::visitSettings(detail::SettingsVisitor& vi
   visitor.visit("sourceNumberOfFeatureVectors", sourceNumberOfFeatureVectors);
   visitor.visit("sourceInputFeatureChannels", sourceInputFeatureChannels);
   visitor.visit("epsilon", epsilon);
-  neuron_.visit(visitor, device());
+  neuron_.visit(visitor);
 }
 
 }  // namespace metalloid

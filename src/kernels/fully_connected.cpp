@@ -51,7 +51,7 @@ void MatrixFullyConnected::visitSettings(detail::SettingsVisitor& visitor) {
   visitor.visit("sourceInputFeatureChannels", sourceInputFeatureChannels);
   visitor.visit("sourceOutputFeatureChannels", sourceOutputFeatureChannels);
   visitor.visit("alpha", alpha);
-  neuron_.visit(visitor, device());
+  neuron_.visit(visitor);
 }
 
 MatrixFullyConnectedGradient::MatrixFullyConnectedGradient(const Device& device)

@@ -63,7 +63,7 @@ void NeuronSettings::visit(SettingsVisitor& visitor, const Device& device) {
       seen.type_ != type_ || seen.a_ != a_ || seen.b_ != b_ || seen.c_ != c_ || seen.slopes_ != slopes_;
   if (!changed) return;  // every visitor but the one that reads an archive
   try {
-    if (seen.type_ == CNNNeuronType::pReLU) {
+    if (seen.type_ == CNNNeuronType::pReLU && device) {
       setPReLU(device, seen.slopes_);
     } else {
       set(seen.type_, seen.a_, seen.b_, seen.c_);

@@ -6,6 +6,7 @@
 #include <metalloid/error.hpp>
 #include <metalloid/matrix_random.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>

@@ -96,7 +96,7 @@ void MatrixSum::visitSettings(detail::SettingsVisitor& visitor) {
   visitor.visit("columns", descriptor_.columns);
   visitor.visit("transpose", descriptor_.transpose);
   visitor.visit("resultMatrixOrigin", resultMatrixOrigin);
-  neuron_.visit(visitor, device());
+  neuron_.visit(visitor);
   if (descriptor_.count == 0) detail::refuseSetting("MatrixSum", "count", kNoSources);
 }
 

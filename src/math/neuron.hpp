@@ -11,6 +11,8 @@ namespace metalloid::math {
 struct SplitFloat {
   float high;
   float low;
+
+  friend bool operator==(const SplitFloat&, const SplitFloat&) = default;
 };
 
 /// 2^(slope*x + offset), that is c^(a*x + b) with the base's logarithm multiplied in on the host.
@@ -21,6 +23,8 @@ struct ExponentialLine {
   SplitFloat slope;
   float offsetInteger;
   float offsetFraction;
+
+  friend bool operator==(const ExponentialLine&, const ExponentialLine&) = default;
 };
 
 /// The exponent of a power, with what its sign rules need to know about it.
@@ -29,6 +33,8 @@ struct PowerExponent {
   SplitFloat split;
   bool isInteger;
   bool isOdd;
+
+  friend bool operator==(const PowerExponent&, const PowerExponent&) = default;
 };
 
 /// A neuron function with its parameters and the constants derived from them. Plain data: pass it to a kernel by value.
@@ -45,6 +51,8 @@ struct Neuron {
   ExponentialLine exponential;    // Exponential
   PowerExponent power;            // Power: c
   PowerExponent derivativePower;  // Power: c - 1
+
+  friend bool operator==(const Neuron&, const Neuron&) = default;
 };
 static_assert(std::is_trivially_copyable_v<Neuron> && std::is_standard_layout_v<Neuron>);
 

@@ -17,6 +17,8 @@ struct MatrixBatchNormalization {
   float epsilon = 0;
   bool computeStatistics = false;
   math::Neuron neuron{};
+
+  friend bool operator==(const MatrixBatchNormalization&, const MatrixBatchNormalization&) = default;
 };
 
 /// With xhat = (input - mean) * s, g = gradient * f'(gamma * xhat + beta): resultForBeta = column sums of g,
@@ -35,6 +37,8 @@ struct MatrixBatchNormalizationGradient {
   VectorView resultForBeta;   // [C], optional
   float epsilon = 0;
   math::Neuron neuron{};
+
+  friend bool operator==(const MatrixBatchNormalizationGradient&, const MatrixBatchNormalizationGradient&) = default;
 };
 
 }  // namespace metalloid::operations

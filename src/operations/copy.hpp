@@ -15,6 +15,8 @@ struct MatrixCopy {
     MatrixView source;       // the whole stored matrix
     MatrixView destination;  // the whole stored matrix
     std::uint32_t sourceRow = 0, sourceColumn = 0, destinationRow = 0, destinationColumn = 0;  // in the stored matrices
+
+    friend bool operator==(const Item&, const Item&) = default;
   };
   std::vector<Item> items;
   VectorView offsets;  // [4 * items] uInt32, replaces the items' own offsets; read and checked at execution; optional
@@ -25,6 +27,8 @@ struct MatrixCopy {
   std::size_t columns = 0;
   bool sourcesAreTransposed = false;
   bool destinationsAreTransposed = false;
+
+  friend bool operator==(const MatrixCopy&, const MatrixCopy&) = default;
 };
 
 }  // namespace metalloid::operations

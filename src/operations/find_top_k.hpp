@@ -13,6 +13,8 @@ struct MatrixFindTopK {
   MatrixView resultValues;   // [N, k]
   std::size_t k = 1;
   std::size_t indexOffset = 0;
+
+  friend bool operator==(const MatrixFindTopK&, const MatrixFindTopK&) = default;
 };
 
 }  // namespace metalloid::operations

@@ -15,6 +15,8 @@ struct MatrixFullyConnected {
   double alpha = 1;
   math::Neuron neuron{};
   bool allowReducedPrecision = false;
+
+  friend bool operator==(const MatrixFullyConnected&, const MatrixFullyConnected&) = default;
 };
 
 /// result = alpha * gradient * weights^T
@@ -25,6 +27,8 @@ struct MatrixFullyConnectedGradientForData {
   MatrixView result;    // [N, I]
   double alpha = 1;
   bool allowReducedPrecision = false;
+
+  friend bool operator==(const MatrixFullyConnectedGradientForData&, const MatrixFullyConnectedGradientForData&) = default;
 };
 
 /// resultForWeights = alpha * input^T * gradient, resultForBias = column sums of gradient (without alpha)
@@ -36,6 +40,8 @@ struct MatrixFullyConnectedGradientForWeightsAndBias {
   VectorView resultForBias;     // [O], optional
   double alpha = 1;
   bool allowReducedPrecision = false;
+
+  friend bool operator==(const MatrixFullyConnectedGradientForWeightsAndBias&, const MatrixFullyConnectedGradientForWeightsAndBias&) = default;
 };
 
 }  // namespace metalloid::operations

@@ -15,6 +15,8 @@ struct MatrixMultiplication {
   double alpha = 1;
   double beta = 0;
   bool allowReducedPrecision = false;
+
+  friend bool operator==(const MatrixMultiplication&, const MatrixMultiplication&) = default;
 };
 
 /// result = alpha * op(matrix) * input + beta * result; the result is not read when beta is 0
@@ -26,6 +28,8 @@ struct MatrixVectorMultiplication {
   bool transpose = false;
   double alpha = 1;
   double beta = 0;
+
+  friend bool operator==(const MatrixVectorMultiplication&, const MatrixVectorMultiplication&) = default;
 };
 
 }  // namespace metalloid::operations

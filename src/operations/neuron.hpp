@@ -14,6 +14,8 @@ struct MatrixNeuron {
   MatrixView result;  // [N, C]; may be the input
   double alpha = 1;
   math::Neuron neuron{};
+
+  friend bool operator==(const MatrixNeuron&, const MatrixNeuron&) = default;
 };
 
 /// With z = alpha * input + bias: resultForData = alpha * gradient * f'(z), resultForBias = column sums of gradient *
@@ -28,6 +30,8 @@ struct MatrixNeuronGradient {
   VectorView resultForBias;  // [C], optional
   double alpha = 1;
   math::Neuron neuron{};
+
+  friend bool operator==(const MatrixNeuronGradient&, const MatrixNeuronGradient&) = default;
 };
 
 }  // namespace metalloid::operations

@@ -17,6 +17,8 @@ struct MatrixRandom {
   Distribution distribution = Distribution::bits;
   float minimum = 0, maximum = 1;  // uniform: [minimum, maximum); truncated normal: [minimum, maximum]
   float mean = 0, standardDeviation = 1;
+
+  friend bool operator==(const MatrixRandom&, const MatrixRandom&) = default;
 };
 
 }  // namespace metalloid::operations

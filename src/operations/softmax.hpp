@@ -10,6 +10,8 @@ struct MatrixSoftMax {
   MatrixView input;   // [N, C]
   MatrixView result;  // [N, C]; may be the input
   bool logarithm = false;
+
+  friend bool operator==(const MatrixSoftMax&, const MatrixSoftMax&) = default;
 };
 
 /// With y = forwardOutput: result = y * (gradient - row sum of gradient * y); after log-softmax: gradient - exp(y) *
@@ -20,6 +22,8 @@ struct MatrixSoftMaxGradient {
   MatrixView forwardOutput;  // [N, C]
   MatrixView result;         // [N, C]; may be either source
   bool logarithm = false;
+
+  friend bool operator==(const MatrixSoftMaxGradient&, const MatrixSoftMaxGradient&) = default;
 };
 
 }  // namespace metalloid::operations

@@ -20,6 +20,8 @@ struct MatrixSum {
   std::size_t columns = 0;
   bool transpose = false;
   math::Neuron neuron{};
+
+  friend bool operator==(const MatrixSum&, const MatrixSum&) = default;
 };
 
 }  // namespace metalloid::operations

@@ -10,22 +10,18 @@ namespace metalloid::training {
 /// The first rows of a matrix, as a matrix over the same bytes: what a batch with fewer samples uses.
 inline Matrix firstRows(const Matrix& matrix, std::size_t rows) {
   if (rows == matrix.rows()) return matrix;
-  const Matrix part(matrix.data(), matrix.offset(),
-                    {.rows = rows,
-                     .columns = matrix.columns(),
-                     .rowBytes = matrix.rowBytes(),
-                     .dataType = matrix.dataType()});
+  const Matrix part(
+      matrix.data(), matrix.offset(),
+      {.rows = rows, .columns = matrix.columns(), .rowBytes = matrix.rowBytes(), .dataType = matrix.dataType()});
   part.setLabel(matrix.label());
   return part;
 }
 
 /// `count` rows from `row` on.
 inline Matrix someRows(const Matrix& matrix, std::size_t row, std::size_t count) {
-  const Matrix part(matrix.data(), matrix.offset() + row * matrix.rowBytes(),
-                    {.rows = count,
-                     .columns = matrix.columns(),
-                     .rowBytes = matrix.rowBytes(),
-                     .dataType = matrix.dataType()});
+  const Matrix part(
+      matrix.data(), matrix.offset() + row * matrix.rowBytes(),
+      {.rows = count, .columns = matrix.columns(), .rowBytes = matrix.rowBytes(), .dataType = matrix.dataType()});
   part.setLabel(matrix.label());
   return part;
 }

@@ -30,8 +30,8 @@ struct PixelNormalization {
   bool operator==(const PixelNormalization&) const = default;
 };
 
-/// Gathers batches of images, turns them into normalized floats and brings them to the device, on a thread of its own and
-/// a few batches ahead: the next batches are made while the device computes.
+/// Gathers batches of images, turns them into normalized floats and brings them to the device, on a thread of its own
+/// and a few batches ahead: the next batches are made while the device computes.
 ///
 /// The host memory and the device memory it uses are allocated once. Used from one thread.
 class BatchLoader {
@@ -51,8 +51,8 @@ class BatchLoader {
     std::size_t minimumRows = 1;
   };
 
-  /// Begins a pass; what is left of a former one is dropped. The images must stay where they are until the pass has ended
-  /// or another begins.
+  /// Begins a pass; what is left of a former one is dropped. The images must stay where they are until the pass has
+  /// ended or another begins.
   void begin(const formats::LabelledImages& images, Pass pass);
 
   /// The next batch, or nothing at the end of the pass. The work that reads a batch must be committed before the next
@@ -88,14 +88,14 @@ class BatchLoader {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<std::size_t> free_;       // slots to be filled
-  std::deque<Loaded> ready_;            // batches in their order
-  std::optional<std::size_t> lent_;     // the slot of the batch that next() gave last
-  std::exception_ptr failure_;          // of the loading thread
-  bool isRunning_ = false;              // a pass has batches left that are not loaded yet
-  bool isLoading_ = false;              // the thread is filling a slot
+  std::vector<std::size_t> free_;    // slots to be filled
+  std::deque<Loaded> ready_;         // batches in their order
+  std::optional<std::size_t> lent_;  // the slot of the batch that next() gave last
+  std::exception_ptr failure_;       // of the loading thread
+  bool isRunning_ = false;           // a pass has batches left that are not loaded yet
+  bool isLoading_ = false;           // the thread is filling a slot
   bool isStopping_ = false;
-  std::thread thread_;                  // last: starts when everything above exists
+  std::thread thread_;  // last: starts when everything above exists
 };
 
 }  // namespace metalloid::training

@@ -115,9 +115,9 @@ DoubleNetwork::Loss DoubleNetwork::loss(const Parameters& parameters, const Samp
   const auto& bias = parameters.at("output.bias");
   for (std::size_t i = 0; i < logits.size(); ++i) logits[i] += bias[i % options_.classes];
   for (std::size_t i = 0; i < rows; ++i) {
-    result.value += crossEntropy(logits.data() + i * options_.classes, options_.classes, samples.labels[i],
-                                 labelSmoothing_) /
-                    static_cast<double>(rows);
+    result.value +=
+        crossEntropy(logits.data() + i * options_.classes, options_.classes, samples.labels[i], labelSmoothing_) /
+        static_cast<double>(rows);
   }
   return result;
 }

@@ -17,9 +17,9 @@ namespace metalloid::training {
 
 /// How a network does on some images.
 struct Evaluation {
-  double loss = 0;                        ///< Mean cross entropy.
-  double accuracy = 0;                    ///< 0 to 1.
-  std::vector<std::uint32_t> predicted;   ///< The class of the largest logit of each image, in the order asked for.
+  double loss = 0;                       ///< Mean cross entropy.
+  double accuracy = 0;                   ///< 0 to 1.
+  std::vector<std::uint32_t> predicted;  ///< The class of the largest logit of each image, in the order asked for.
 };
 
 /// Runs a network forward over many images.

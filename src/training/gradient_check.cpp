@@ -30,6 +30,9 @@ constexpr int kAttempts = 24;
 constexpr double kStep = 1e-5;
 constexpr double kSmallestStep = 1e-7;
 
+// Below this share of the network's largest gradient, a gradient is what is left of terms that cancel.
+constexpr double kCancelled = 1e-2;
+
 // Streams of the random numbers under the check's seed; those of the weights are below 2^16.
 enum Stream : std::uint64_t { kSampleStream = 1u << 16, kPerturbationStream = 1u << 17, kChoiceStream = 1u << 18 };
 
@@ -131,9 +134,8 @@ std::vector<std::size_t> chosenElements(const std::vector<double>& gradient, std
   std::vector<std::size_t> order(gradient.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto largest = order.begin() + static_cast<std::ptrdiff_t>((count + 1) / 2);
-  std::partial_sort(order.begin(), largest, order.end(), [&](std::size_t a, std::size_t b) {
-    return std::abs(gradient[a]) > std::abs(gradient[b]);
-  });
+  std::partial_sort(order.begin(), largest, order.end(),
+                    [&](std::size_t a, std::size_t b) { return std::abs(gradient[a]) > std::abs(gradient[b]); });
   std::set<std::size_t> chosen(order.begin(), largest);
   for (std::uint64_t word = 0; chosen.size() < count; ++word) chosen.insert(random.word(word) % gradient.size());
   return {chosen.begin(), chosen.end()};
@@ -204,11 +206,13 @@ GradientCheck checkGradients(const Device& device, const GradientCheckOptions& o
 
   GradientCheck result{.loss = loss.value, .tensors = {}};
   Differences differences(oracle, parameters, samples);
+  double largestOfAll = 0;
+  for (const auto& [name, reference] : references) largestOfAll = std::max(largestOfAll, largestMagnitude(reference));
   std::uint64_t stream = kChoiceStream;
   for (const auto& parameter : network.parameters().parameters()) {
     const auto& gradient = gradients.at(parameter.name);
     const auto& reference = references.at(parameter.name);
-    const double largest = std::max(largestMagnitude(reference), 1e-30);
+    const double largest = std::max({largestMagnitude(reference), kCancelled * largestOfAll, 1e-30});
     const math::Philox random = randomOf(options.seed, stream++);
     TensorCheck tensor{.name = parameter.name, .elements = gradient.size()};
 
@@ -219,8 +223,7 @@ GradientCheck checkGradients(const Device& device, const GradientCheckOptions& o
         continue;
       }
       ++tensor.checked;
-      tensor.differencesError =
-          worse(tensor.differencesError, std::abs(gradient[element] - *difference) / largest);
+      tensor.differencesError = worse(tensor.differencesError, std::abs(gradient[element] - *difference) / largest);
     }
 
     // The projection on a random direction of length 1 sees every element, if dimly.

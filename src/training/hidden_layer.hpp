@@ -31,12 +31,12 @@ struct ChannelStatistics {
 ///     z = x*W,  y = f(z + b)                                                      without
 ///
 /// The product has no bias of its own: before batch normalization it would have no effect, and otherwise the neuron's
-/// kernels add it, and sum its gradient, in a pass that they make anyway. pReLU cannot be fused into batch normalization
-/// and takes a pass of its own.
+/// kernels add it, and sum its gradient, in a pass that they make anyway. pReLU cannot be fused into batch
+/// normalization and takes a pass of its own.
 class HiddenLayer {
  public:
   struct Place {
-    std::string name;                ///< For messages and tensors: "hidden.0".
+    std::string name;  ///< For messages and tensors: "hidden.0".
     std::size_t inputs = 0;
     std::size_t units = 0;
     std::size_t maximumRows = 0;     ///< Largest batch.
@@ -56,8 +56,8 @@ class HiddenLayer {
   /// normalize.
   Matrix encodeForward(CommandBuffer& commandBuffer, const Matrix& input, bool training) const;
 
-  /// Records the gradients of the parameters, given `gradient`, the gradient of the output, whose place it uses; and that
-  /// of the input, unless `inputGradient` is nil.
+  /// Records the gradients of the parameters, given `gradient`, the gradient of the output, whose place it uses; and
+  /// that of the input, unless `inputGradient` is nil.
   void encodeGradient(CommandBuffer& commandBuffer, const Matrix& gradient, const Matrix& input,
                       const Matrix& inputGradient) const;
 

@@ -54,11 +54,11 @@ double varianceKept(CNNNeuronType type) {
 
 void encodeNormal(CommandBuffer& commandBuffer, const Device& device, std::uint64_t key, double variance,
                   const Matrix& weights) {
-  MatrixRandomPhilox random(
-      device, {.destinationDataType = DataType::float32,
-               .seed = key,
-               .distributionDescriptor = MatrixRandomDistributionDescriptor::normalDistributionDescriptor(
-                   0, static_cast<float>(std::sqrt(variance)))});
+  MatrixRandomPhilox random(device,
+                            {.destinationDataType = DataType::float32,
+                             .seed = key,
+                             .distributionDescriptor = MatrixRandomDistributionDescriptor::normalDistributionDescriptor(
+                                 0, static_cast<float>(std::sqrt(variance)))});
   random.label = weights.label();
   random.encode(commandBuffer, {.destinationMatrix = weights});
 }
@@ -206,10 +206,9 @@ void Network::encodeEvaluation(CommandBuffer& commandBuffer, const Batch& batch,
   const std::size_t rows = batch.rows();
   const Matrix activations = encodeForward(commandBuffer, batch.inputs, /*training=*/false);
   const Matrix logits = results.logits ? results.logits : firstRows(logits_, rows);
-  multiply_.encode(commandBuffer, {.inputMatrix = activations,
-                                   .weightMatrix = outputWeights_,
-                                   .biasVector = outputBias_,
-                                   .resultMatrix = logits});
+  multiply_.encode(
+      commandBuffer,
+      {.inputMatrix = activations, .weightMatrix = outputWeights_, .biasVector = outputBias_, .resultMatrix = logits});
   if (!results.losses && !results.correct) return;
   MatrixSoftMaxCrossEntropy loss = loss_;
   loss.weight = 1.0f / static_cast<float>(rows);

@@ -50,8 +50,8 @@ class Network {
   std::size_t maximumRows() const { return maximumRows_; }
 
   /// Weights of hidden layers from a normal distribution of variance 2/inputs (neurons that pass half of their inputs)
-  /// or 1/inputs, those of the output layer 1/inputs; gamma 1; the rest 0. Layer i draws from the Philox stream with the
-  /// key (seed, i + 1). Waits for the device.
+  /// or 1/inputs, those of the output layer 1/inputs; gamma 1; the rest 0. Layer i draws from the Philox stream with
+  /// the key (seed, i + 1). Waits for the device.
   void initialize(const CommandQueue& queue, std::uint32_t seed);
 
   /// Records a forward pass with the batch's own statistics, the loss, and the gradients of all parameters; updates the

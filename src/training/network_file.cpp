@@ -56,8 +56,8 @@ NetworkDescription descriptionFromJson(const nlohmann::json& json, const std::st
                              description.columns, network.inputs));
   }
   if (description.classNames.size() != network.classes) {
-    members.fail(fmt::format("names {} classes of a network that has {}", description.classNames.size(),
-                             network.classes));
+    members.fail(
+        fmt::format("names {} classes of a network that has {}", description.classNames.size(), network.classes));
   }
   return description;
 }
@@ -108,9 +108,8 @@ void assignTensors(const Network& network, const TrainedNetwork& trained) {
       throw Error(ErrorCode::malformedFile, fmt::format("The weights have no tensor \"{}\".", tensor.name));
     }
     if (found->shape != tensor.shape) {
-      throw Error(ErrorCode::malformedFile,
-                  fmt::format("Tensor \"{}\" of the weights is {}, but the network's is {}.", tensor.name,
-                              shapeText(found->shape), shapeText(tensor.shape)));
+      throw Error(ErrorCode::malformedFile, fmt::format("Tensor \"{}\" of the weights is {}, but the network's is {}.",
+                                                        tensor.name, shapeText(found->shape), shapeText(tensor.shape)));
     }
     tensor.matrix.write(found->values);
   }

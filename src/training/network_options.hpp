@@ -42,7 +42,7 @@ struct NetworkOptions {
   std::size_t inputs = 784;
   std::size_t classes = 10;
   std::vector<std::size_t> hidden{512, 256};  ///< Widths of the hidden layers; may be empty.
-  NeuronOptions neuron;
+  NeuronOptions neuron = {};
   bool batchNormalization = true;
   float batchNormalizationEpsilon = 1e-5f;
   /// What one batch contributes to the running statistics: running = (1 - momentum)*running + momentum*batch.

@@ -42,17 +42,16 @@ std::variant<NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimiz
     case OptimizerKind::sgd:
       break;
     case OptimizerKind::rmsprop:
-      return NNOptimizerRMSProp(
-          device, {.decay = options.decay, .epsilon = options.epsilon, .optimizerDescriptor = common});
+      return NNOptimizerRMSProp(device,
+                                {.decay = options.decay, .epsilon = options.epsilon, .optimizerDescriptor = common});
     case OptimizerKind::adam:
-      return NNOptimizerAdam(device, {.beta1 = options.beta1,
-                                      .beta2 = options.beta2,
-                                      .epsilon = options.epsilon,
-                                      .optimizerDescriptor = common});
+      return NNOptimizerAdam(
+          device,
+          {.beta1 = options.beta1, .beta2 = options.beta2, .epsilon = options.epsilon, .optimizerDescriptor = common});
   }
-  return NNOptimizerStochasticGradientDescent(device, {.momentumScale = options.momentum,
-                                                       .useNesterovMomentum = options.nesterov,
-                                                       .optimizerDescriptor = common});
+  return NNOptimizerStochasticGradientDescent(
+      device,
+      {.momentumScale = options.momentum, .useNesterovMomentum = options.nesterov, .optimizerDescriptor = common});
 }
 
 /// The k-th state, or nil for an optimizer that has fewer.

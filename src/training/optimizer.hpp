@@ -16,7 +16,8 @@
 
 namespace metalloid::training {
 
-/// Updates every parameter of an arena: one encode for the weight matrices, which are regularized, and one for the rest.
+/// Updates every parameter of an arena: one encode for the weight matrices, which are regularized, and one for the
+/// rest.
 class ParameterOptimizer {
  public:
   ParameterOptimizer(const Device& device, const OptimizerOptions& options, const ParameterArena& arena);

@@ -15,10 +15,8 @@ std::size_t aligned(std::size_t elements) { return (elements + kAlignment - 1) /
 ParameterArena::ParameterArena(const Device& device, const std::vector<Request>& requests) {
   for (const auto& request : requests) {
     const bool isVector = request.rows == 0;
-    parameters_.push_back({.name = request.name,
-                           .rows = isVector ? 1 : request.rows,
-                           .columns = request.columns,
-                           .isVector = isVector});
+    parameters_.push_back(
+        {.name = request.name, .rows = isVector ? 1 : request.rows, .columns = request.columns, .isVector = isVector});
   }
   for (const bool vectors : {false, true}) {
     for (auto& parameter : parameters_) {

@@ -22,9 +22,9 @@ struct Parameter {
   std::size_t elements() const { return rows * columns; }
 };
 
-/// All float32 parameters of a network in one buffer and all their gradients, in the same order, in another, so that one
-/// optimizer encode updates many tensors. Weight matrices come first: they alone are regularized. The gaps that align
-/// the tensors hold zeros, whose gradients are zeros, and stay zeros.
+/// All float32 parameters of a network in one buffer and all their gradients, in the same order, in another, so that
+/// one optimizer encode updates many tensors. Weight matrices come first: they alone are regularized. The gaps that
+/// align the tensors hold zeros, whose gradients are zeros, and stay zeros.
 class ParameterArena {
  public:
   /// A parameter to be laid out: rows and columns of a weight matrix, or a vector's length with rows = 0.

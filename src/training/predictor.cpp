@@ -19,8 +19,7 @@ Predictor::Predictor(const Device& device, const TrainedNetwork& trained, std::s
       findTop_(device, std::min(top, trained.description.network.classes)),
       logits_(device, {.rows = kBatch, .columns = trained.description.network.classes}),
       probabilities_(device, {.rows = kBatch, .columns = trained.description.network.classes}),
-      topIndices_(device,
-                  {.rows = kBatch, .columns = findTop_.numberOfTopKValues, .dataType = DataType::uInt32}),
+      topIndices_(device, {.rows = kBatch, .columns = findTop_.numberOfTopKValues, .dataType = DataType::uInt32}),
       topValues_(device, {.rows = kBatch, .columns = findTop_.numberOfTopKValues}) {
   assignTensors(network_, trained);
 }

@@ -57,9 +57,10 @@ void RunDirectory::requireUnused(const fs::path& path) {
   std::error_code error;
   if (!isThere(path)) return;
   if (isThere(options(path))) {
-    refuse(fmt::format("The directory \"{0}\" holds a run already; go on with it by --resume \"{0}\", or give the new "
-                       "run another directory.",
-                       path.string()));
+    refuse(
+        fmt::format("The directory \"{0}\" holds a run already; go on with it by --resume \"{0}\", or give the new "
+                    "run another directory.",
+                    path.string()));
   }
   if (!fs::is_directory(path, error)) refuse(fmt::format("\"{}\" is no directory.", path.string()));
   if (!fs::is_empty(path, error)) {
@@ -71,11 +72,10 @@ RunDirectory RunDirectory::create(const fs::path& path, const TrainingOptions& t
   requireUnused(path);
   AtomicDirectory directory(path, "the options of the run");
   auto file = directory.file(options(path).filename().string(), "the options of the run");
-  file.write(formats::dumpJson({{"version", kFormatVersion},
-                                {"tool_version", METALLOID_VERSION},
-                                {"options", toJson(trainingOptions)}},
-                               2) +
-             "\n");
+  file.write(
+      formats::dumpJson(
+          {{"version", kFormatVersion}, {"tool_version", METALLOID_VERSION}, {"options", toJson(trainingOptions)}}, 2) +
+      "\n");
   file.finish();
   directory.commit();
   return {path, lock(path)};
@@ -96,7 +96,8 @@ TrainingOptions RunDirectory::readOptions(const fs::path& path) {
   }
   const auto bytes = formats::readWholeFile(file, "file of a run's options", kMaximumBytes);
   const std::string title = fmt::format("The file \"{}\"", file.string());
-  const auto json = formats::parseJson({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, title, kMaximumDepth);
+  const auto json =
+      formats::parseJson({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, title, kMaximumDepth);
   const JsonMembers members(json, title);
   std::uint64_t version = 0;
   members.get("version", version);

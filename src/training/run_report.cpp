@@ -93,9 +93,9 @@ Report runReport(const RunResults& results) {
 
   Report report;
   report.title = "Metalloid training run";
-  report.summary = fmt::format("{} on {} images: {} of the test images are told right after {} epochs.",
-                               describe(options.network), trainer.trainingSamples(), percent(testAccuracy),
-                               options.epochs);
+  report.summary =
+      fmt::format("{} on {} images: {} of the test images are told right after {} epochs.", describe(options.network),
+                  trainer.trainingSamples(), percent(testAccuracy), options.epochs);
   report.results = {{"Test accuracy", percent(testAccuracy)},
                     {"Test loss", fmt::format("{:.4f}", numberIn(results.finalLine, "test_loss"))},
                     {"Best test accuracy", percent(numberIn(results.finalLine, "best_test_accuracy"))}};
@@ -114,9 +114,9 @@ Report runReport(const RunResults& results) {
   report.timings = {{"Training", durationText(seconds)},
                     {"Samples per second", fmt::format("{:.0f}", seconds > 0 ? samples / seconds : 0.0)},
                     {"Peak memory", fmt::format("{:.0f} MB", numberIn(results.finalLine, "peak_memory_bytes") / 1e6)}};
-  report.environment = {{"Device", fmt::format("{} ({})", trainer.network().device().name(),
-                                               trainer.network().device().description())},
-                        {"Metalloid", METALLOID_VERSION}};
+  report.environment = {
+      {"Device", fmt::format("{} ({})", trainer.network().device().name(), trainer.network().device().description())},
+      {"Metalloid", METALLOID_VERSION}};
   report.confusion = results.confusion;
   return report;
 }

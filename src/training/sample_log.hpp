@@ -11,8 +11,8 @@
 
 namespace metalloid::training {
 
-/// Loss and correctness of every sample of a pass over some images, kept on the device, so that the host reads them when
-/// it likes and never has to for the work to go on.
+/// Loss and correctness of every sample of a pass over some images, kept on the device, so that the host reads them
+/// when it likes and never has to for the work to go on.
 class SampleLog {
  public:
   SampleLog(const Device& device, std::size_t maximumSamples);

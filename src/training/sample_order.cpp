@@ -33,7 +33,8 @@ std::vector<std::uint32_t> shuffledOrder(std::uint32_t seed, std::uint32_t strea
   std::vector<std::uint32_t> order = naturalOrder(count);
   for (std::size_t i = count; i-- > 1;) {
     const math::PhiloxBlock block = random.block((std::uint64_t{stream} << 32) | i);
-    // A 32-bit fraction of i + 1 would favour some places by up to 2^-16; of 64 bits, the bias is nothing anyone can see.
+    // A 32-bit fraction of i + 1 would favour some places by up to 2^-16; of 64 bits, the bias is nothing anyone can
+    // see.
     const std::uint64_t fraction = (std::uint64_t{block.word[0]} << 32) | block.word[1];
     const auto j = static_cast<std::size_t>((static_cast<Wide>(fraction) * (i + 1)) >> 64);
     std::swap(order[i], order[j]);

@@ -17,8 +17,8 @@ struct Split {
   std::vector<std::uint32_t> validation;
 };
 
-/// Holds back round(share * count) of `count` images. @throws Error (invalidArgument) when the share is above 0 but holds
-/// back none, or leaves none to train on.
+/// Holds back round(share * count) of `count` images. @throws Error (invalidArgument) when the share is above 0 but
+/// holds back none, or leaves none to train on.
 Split splitSamples(std::uint32_t seed, std::size_t count, double share);
 
 /// 0, 1, … count - 1

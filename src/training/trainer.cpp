@@ -158,8 +158,8 @@ Evaluation Trainer::evaluate(const formats::LabelledImages& images, const std::v
   auto evaluation = evaluator_.evaluate(loader_, images, order);
   if (!std::isfinite(evaluation.loss)) {
     const std::uint64_t step = step_ == 0 ? 0 : step_ - 1;
-    throw NonFiniteNumbers(step, fmt::format("The loss of the evaluation after training step {} is {}.", step,
-                                             spelled(evaluation.loss)));
+    throw NonFiniteNumbers(
+        step, fmt::format("The loss of the evaluation after training step {} is {}.", step, spelled(evaluation.loss)));
   }
   return evaluation;
 }
@@ -234,17 +234,16 @@ void Trainer::restore(const Checkpoint& checkpoint) {
                     checkpoint.position % options_.batchSize == 0 && loss.count == checkpoint.position &&
                     checkpoint.step == checkpoint.epoch * stepsPerEpoch_ + checkpoint.position / options_.batchSize;
   if (!fits) {
-    throw Error(ErrorCode::malformedFile,
-                fmt::format("{} stands at epoch {} and position {}, where a run of {} epochs of {} steps of {} samples "
-                            "never is.",
-                            title, checkpoint.epoch, checkpoint.position, options_.epochs, stepsPerEpoch_,
-                            options_.batchSize));
+    throw Error(
+        ErrorCode::malformedFile,
+        fmt::format("{} stands at epoch {} and position {}, where a run of {} epochs of {} steps of {} samples "
+                    "never is.",
+                    title, checkpoint.epoch, checkpoint.position, options_.epochs, stepsPerEpoch_, options_.batchSize));
   }
   const Vector parameters = network_.parameters().values();
   const auto& values = tensorOf(checkpoint, kParameters, parameters.length());
   if (const Matrix& statistics = network_.runningStatistics()) {
-    statistics.write(
-        tensorOf(checkpoint, kRunningStatistics, statistics.rows() * statistics.columns()).values);
+    statistics.write(tensorOf(checkpoint, kRunningStatistics, statistics.rows() * statistics.columns()).values);
   }
   for (const auto& [name, state] : optimizer_.state()) {
     state.write(tensorOf(checkpoint, kOptimizerPrefix + name, state.length()).values);
@@ -283,7 +282,8 @@ std::optional<Trainer::NonFinitePlace> Trainer::findNonFinite(std::uint64_t last
       if (!allFinite(matrix.read<float>())) return NonFinitePlace{.step = step_, .what = name};
     }
     for (const auto& tensor : network_.tensors()) {
-      if (!allFinite(tensor.matrix.read<float>())) return NonFinitePlace{.step = step_, .what = "the updated " + tensor.name};
+      if (!allFinite(tensor.matrix.read<float>()))
+        return NonFinitePlace{.step = step_, .what = "the updated " + tensor.name};
     }
     ++step_;
     position_ += batch->rows();

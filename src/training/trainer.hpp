@@ -56,8 +56,8 @@ class NonFiniteNumbers : public Error {
   std::uint64_t step_;
 };
 
-/// Trains a network: batch by batch, epoch by epoch, without files. The same options and data give the same bits, for any
-/// number of threads and whether or not the training was taken up from a checkpoint.
+/// Trains a network: batch by batch, epoch by epoch, without files. The same options and data give the same bits, for
+/// any number of threads and whether or not the training was taken up from a checkpoint.
 ///
 /// A step encodes forward pass, loss, gradients and update into one command buffer, commits it and returns; several are
 /// in flight. The last batch of an epoch has what remains of the images, or is left out where that is a single one and
@@ -103,7 +103,8 @@ class Trainer {
   /// the checkpoint useless.
   Checkpoint checkpoint();
 
-  /// Goes on from a checkpoint of a run with the same options and data. @throws Error (malformedFile) when it does not fit.
+  /// Goes on from a checkpoint of a run with the same options and data. @throws Error (malformedFile) when it does not
+  /// fit.
   void restore(const Checkpoint& checkpoint);
 
   /// Goes back to the start: the seed's weights.
@@ -112,8 +113,8 @@ class Trainer {
   /// The test images, with the classes they are given.
   Evaluation evaluateTest();
 
-  /// Trains on until the given step has been done, looks at every intermediate of that step and the one before, and names
-  /// the first that has an infinite number or NaN, with its step; nothing when all are finite.
+  /// Trains on until the given step has been done, looks at every intermediate of that step and the one before, and
+  /// names the first that has an infinite number or NaN, with its step; nothing when all are finite.
   struct NonFinitePlace {
     std::uint64_t step = 0;
     std::string what;

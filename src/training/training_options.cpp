@@ -148,7 +148,8 @@ TrainingOptions trainingOptionsFromJson(const nlohmann::json& json, const std::s
   optimizer.get("amsgrad", options.optimizer.amsgrad);
   optimizer.get("weight_decay", options.optimizer.weightDecay);
   optimizer.get("l1", options.optimizer.l1);
-  if (!optimizer.any("gradient_clip").is_null()) optimizer.get("gradient_clip", options.optimizer.gradientClip.emplace());
+  if (!optimizer.any("gradient_clip").is_null())
+    optimizer.get("gradient_clip", options.optimizer.gradientClip.emplace());
   members.get("schedule", scheduleName);
   members.get("schedule_step_epochs", options.scheduleStepEpochs);
   members.get("schedule_step_factor", options.scheduleStepFactor);

@@ -28,15 +28,15 @@ float defaultLearningRate(OptimizerKind kind);
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::adam;
   float learningRate = 0.001f;
-  float momentum = 0.9f;         ///< sgd
-  bool nesterov = false;         ///< sgd
-  double decay = 0.9;            ///< rmsprop
-  float epsilon = 1e-8f;         ///< rmsprop, adam
-  double beta1 = 0.9;            ///< adam
-  double beta2 = 0.999;          ///< adam
-  bool amsgrad = false;          ///< adam
-  float weightDecay = 0;         ///< Adds weightDecay*w to the gradient of each weight matrix (not of other parameters).
-  float l1 = 0;                  ///< Adds l1*sign(w) likewise; not together with weightDecay.
+  float momentum = 0.9f;  ///< sgd
+  bool nesterov = false;  ///< sgd
+  double decay = 0.9;     ///< rmsprop
+  float epsilon = 1e-8f;  ///< rmsprop, adam
+  double beta1 = 0.9;     ///< adam
+  double beta2 = 0.999;   ///< adam
+  bool amsgrad = false;   ///< adam
+  float weightDecay = 0;  ///< Adds weightDecay*w to the gradient of each weight matrix (not of other parameters).
+  float l1 = 0;           ///< Adds l1*sign(w) likewise; not together with weightDecay.
   std::optional<float> gradientClip;  ///< Each element of a gradient is brought into [-gradientClip, gradientClip].
 
   bool operator==(const OptimizerOptions&) const = default;
@@ -67,10 +67,10 @@ struct TrainingOptions {
   std::size_t batchSize = 256;
   std::size_t epochs = 10;
   std::uint32_t seed = 0;
-  double validationSplit = 0;           ///< Share of the training images that is held back, in [0, 1).
-  std::uint64_t checkpointEvery = 0;    ///< Steps between checkpoints; 0: at the end of each epoch.
-  std::size_t keepCheckpoints = 2;      ///< The newest that stay.
-  bool report = true;                   ///< Whether an HTML report is written.
+  double validationSplit = 0;         ///< Share of the training images that is held back, in [0, 1).
+  std::uint64_t checkpointEvery = 0;  ///< Steps between checkpoints; 0: at the end of each epoch.
+  std::size_t keepCheckpoints = 2;    ///< The newest that stay.
+  bool report = true;                 ///< Whether an HTML report is written.
 
   bool operator==(const TrainingOptions&) const = default;
 };

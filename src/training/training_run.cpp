@@ -1,8 +1,8 @@
 #include "training/training_run.hpp"
 
 #include "formats/file_reader.hpp"
-#include "formats/json_parser.hpp"
 #include "formats/file_writer.hpp"
+#include "formats/json_parser.hpp"
 #include "training/checkpoint_files.hpp"
 #include "training/json_lines.hpp"
 #include "training/json_members.hpp"
@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <optional>
 #include <span>
 #include <utility>
@@ -32,7 +33,9 @@ namespace {
 
 /// What tells one data set from another: a run must go on with the images it began with.
 nlohmann::json fingerprint(const formats::ImageDataset& dataset) {
-  const auto crc = [](const std::vector<std::uint8_t>& bytes) { return formats::crc32Of(std::as_bytes(std::span(bytes))); };
+  const auto crc = [](const std::vector<std::uint8_t>& bytes) {
+    return formats::crc32Of(std::as_bytes(std::span(bytes)));
+  };
   return {{"train_images", dataset.train.count()},
           {"test_images", dataset.test.count()},
           {"train_pixels_crc32", crc(dataset.train.pixels)},
@@ -54,7 +57,8 @@ class Run {
         dataset_(formats::loadImageDataset(request.options.dataDirectory)),
         fingerprint_(fingerprint(dataset_)),
         trainer_(Device::named(request.options.device), request.options, dataset_),
-        directory_(request.resume ? RunDirectory::open(request.run) : RunDirectory::create(request.run, request.options)) {}
+        directory_(request.resume ? RunDirectory::open(request.run)
+                                  : RunDirectory::create(request.run, request.options)) {}
 
   TrainingOutcome train(const std::function<bool()>& stopRequested) {
     if (request_.resume) resume();
@@ -68,7 +72,8 @@ class Run {
     try {
       while (!trainer_.isFinished()) {
         if (stopRequested()) {
-          if (savedStep_ != trainer_.step()) save();
+          if (!saved_ || *saved_ != trainer_.step()) save();
+          finishSaving();
           return TrainingOutcome::stopped;
         }
         trainer_.trainStep();
@@ -79,7 +84,9 @@ class Run {
           observer_.progressed(progress(trainer_.running()));
         }
         if (isCheckpointDue()) save();
+        if (hasSaved()) finishSaving();
       }
+      finishSaving();
       finish();
     } catch (const NonFiniteNumbers& failure) {
       explain(failure);
@@ -101,7 +108,7 @@ class Run {
     auto& checkpoint = *newest.checkpoint;
     requireSameData(checkpoint);
     trainer_.restore(checkpoint);
-    goodStep_ = savedStep_ = checkpoint.step;
+    saved_ = good_ = checkpoint.step;
     truncateJsonLines(metricsPath, checkpoint.step);
     for (auto& line : readMetrics(metricsPath)) {
       if (line.contains("final")) {
@@ -128,13 +135,27 @@ class Run {
     return trainer_.isFinished() || (every == 0 ? epochEnd : trainer_.step() % every == 0);
   }
 
+  /// Takes a copy of the state, and writes it while the training goes on. What goes wrong shows at `finishSaving`.
   void save() {
+    finishSaving();
     Checkpoint checkpoint = trainer_.checkpoint();
     checkpoint.random["data"] = fingerprint_;
-    metrics_->sync();  // the lines up to this step, before the checkpoint that counts on them
-    writeCheckpoint(directory_.path(), checkpoint);
-    goodStep_ = savedStep_ = checkpoint.step;
-    keepLastCheckpoints(directory_.path(), request_.options.keepCheckpoints);
+    saved_ = checkpoint.step;
+    // The policy lets the work wait for finishSaving() where no thread is to be had.
+    saving_ = std::async(std::launch::async | std::launch::deferred, [this, checkpoint = std::move(checkpoint)] {
+      metrics_->sync();  // the lines up to this step, before the checkpoint that counts on them
+      writeCheckpoint(directory_.path(), checkpoint);
+      keepLastCheckpoints(directory_.path(), request_.options.keepCheckpoints);
+      return checkpoint.step;
+    });
+  }
+
+  bool hasSaved() const {
+    return saving_.valid() && saving_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
+
+  void finishSaving() {
+    if (saving_.valid()) good_ = saving_.get();
   }
 
   Progress progress(const Trainer::Running& running) {
@@ -191,11 +212,12 @@ class Run {
                   {"peak_memory_bytes", peakMemoryBytes()}};
     if (request_.options.report) {
       finalLine_["report"] = RunDirectory::report(run).filename().string();
-      writeHtmlReport(RunDirectory::report(run),
-                      runReport({.trainer = trainer_,
-                                 .epochs = epochs,
-                                 .finalLine = finalLine_,
-                                 .confusion = confusionMatrix(dataset_.classNames, dataset_.test.labels, test.predicted)}));
+      writeHtmlReport(
+          RunDirectory::report(run),
+          runReport({.trainer = trainer_,
+                     .epochs = epochs,
+                     .finalLine = finalLine_,
+                     .confusion = confusionMatrix(dataset_.classNames, dataset_.test.labels, test.predicted)}));
     }
     metrics_->write(finalLine_);
     metrics_->sync();
@@ -206,8 +228,9 @@ class Run {
   [[noreturn]] void explain(const NonFiniteNumbers& failure) {
     std::string place;
     try {
+      finishSaving();
       trainer_.restart();
-      if (goodStep_) trainer_.restore(loadCheckpoint(checkpointPath(directory_.path(), *goodStep_)));
+      if (good_) trainer_.restore(loadCheckpoint(checkpointPath(directory_.path(), *good_)));
       if (const auto found = trainer_.findNonFinite(failure.step())) {
         place = fmt::format(" The first that is not finite is {}, in step {}.", found->what, found->step);
       }
@@ -215,12 +238,12 @@ class Run {
       place = fmt::format(" Where it began could not be found: {}", error.message());
     }
     const std::string checkpoint =
-        goodStep_ ? fmt::format("The last good checkpoint is \"{}\".",
-                                checkpointPath(directory_.path(), *goodStep_).string())
-                  : std::string("There is no checkpoint yet.");
-    throw Error(ErrorCode::invalidArgument, fmt::format("The training has gone astray: {}{} {} A smaller learning rate or "
-                                                        "a gradient clip may help.",
-                                                        failure.message(), place, checkpoint));
+        good_ ? fmt::format("The last good checkpoint is \"{}\".", checkpointPath(directory_.path(), *good_).string())
+              : std::string("There is no checkpoint yet.");
+    throw Error(ErrorCode::invalidArgument,
+                fmt::format("The training has gone astray: {}{} {} A smaller learning rate or "
+                            "a gradient clip may help.",
+                            failure.message(), place, checkpoint));
   }
 
   const TrainingRequest& request_;
@@ -234,10 +257,11 @@ class Run {
   RateMeter rate_;
   std::uint64_t samplesDone_ = 0;
   std::optional<double> validationAccuracy_;
-  std::optional<std::uint64_t> savedStep_;
-  std::optional<std::uint64_t> goodStep_;
+  std::optional<std::uint64_t> saved_;  // step of the newest checkpoint, perhaps still being written
+  std::optional<std::uint64_t> good_;   // of the newest that is whole on the disk
   bool isComplete_ = false;
   nlohmann::json finalLine_;
+  std::future<std::uint64_t> saving_;  // last: its end waits for the writing, which uses what stands above
 };
 
 }  // namespace
@@ -247,7 +271,8 @@ TrainingOutcome runTraining(const TrainingRequest& request, TrainingObserver& ob
   check(request.options);
   if (request.resume) {
     TrainingOptions stored = RunDirectory::readOptions(request.run);
-    stored.dataDirectory = request.options.dataDirectory;  // the images may have moved; that they are the same is checked
+    stored.dataDirectory =
+        request.options.dataDirectory;  // the images may have moved; that they are the same is checked
     if (stored != request.options) {
       throw Error(ErrorCode::invalidArgument,
                   fmt::format("The options asked for are not those of the run \"{}\".", request.run.string()));

@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 namespace metalloid::conformance {
 
@@ -117,7 +118,7 @@ void registerHuge(const Case& c, const Device& device, const std::string& suite)
 void registerRandom(const Case& c, const Device& device, const std::string& suite) {
   constexpr int kTrials = 40;
   constexpr std::size_t kLongest = 70;
-  registerTest(suite, "random", [=] {
+  const auto body = [=] {
     testing::Random random(seedFor(c.name + std::string("random")));
     for (int trial = 0; trial < kTrials; ++trial) {
       Variant variant{.sizes = c.smallSizes.front(),
@@ -129,7 +130,18 @@ void registerRandom(const Case& c, const Device& device, const std::string& suit
       for (std::size_t& size : variant.sizes) size = 1 + random.below(kLongest);
       runTrial(c, device, variant);
     }
-  });
+  };
+  registerTest(suite, "random", body);
+  if (device.name() != "cpu") return;
+  // Once more for every instruction set that this processor has.
+  for (std::int64_t rest = hwy::SupportedTargets() & HWY_TARGETS; rest != 0; rest &= rest - 1) {
+    const std::int64_t target = rest & -rest;
+    registerTest(suite, fmt::format("random/{}", hwy::TargetName(target)), [=] {
+      hwy::SetSupportedTargetsForTest(target);
+      body();
+      hwy::SetSupportedTargetsForTest(0);
+    });
+  }
 }
 
 /// The same bits for every number of threads, on sizes that are worth sharing.

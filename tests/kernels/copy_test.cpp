@@ -329,10 +329,11 @@ TEST_P(CopyChecks, refusesWhatDoesNotFit) {
   refused(MatrixCopy(device, {.copyRows = 2, .copyColumns = 3, .destinationsAreTransposed = true}),
           permuted(indices(device, {0, 1}), 0, {}, 0), {"rowPermuteIndices", "needs 3"});
 
-  // Indices that the copy itself would write.
+  // Indices that lie where one of them could make the copy write, though outside of the region.
   const Matrix words = makeMatrix(device, 4, 6, {.type = DataType::uInt32});
   auto overwritten = one(makeMatrix(device, 4, 6, {.type = DataType::uInt32}), words);
-  overwritten.rowPermuteIndices = Vector(words.data(), {.length = 2, .dataType = DataType::uInt32});
+  overwritten.rowPermuteIndices =
+      Vector(words.data(), 3 * words.rowBytes(), {.length = 2, .dataType = DataType::uInt32});
   refused(kernel, overwritten, {"rowPermuteIndices", "destinationMatrix", "overlap"});
 
   // Too small at every offset.

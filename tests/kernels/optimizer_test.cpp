@@ -640,9 +640,9 @@ std::vector<std::byte> withBits(std::vector<std::byte> archive, std::uint64_t fr
     return result;
   };
   const auto pattern = bytes(from), replacement = bytes(to);
-  const auto found = std::ranges::search(archive, pattern);
-  EXPECT_FALSE(found.empty());
-  std::ranges::copy(replacement, found.begin());
+  const auto found = std::search(archive.begin(), archive.end(), pattern.begin(), pattern.end());
+  EXPECT_NE(found, archive.end());
+  if (found != archive.end()) std::ranges::copy(replacement, found);
   return forged(archive, "regularizationType", 1);
 }
 

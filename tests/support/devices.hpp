@@ -5,8 +5,16 @@
 #include <metalloid/device.hpp>
 
 #include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
+
+namespace metalloid {
+
+/// How a test names a device that it failed on.
+inline void PrintTo(const Device& device, std::ostream* stream) { *stream << (device ? device.name() : "nil"); }
+
+}  // namespace metalloid
 
 namespace metalloid::testing {
 

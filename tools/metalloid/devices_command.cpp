@@ -16,9 +16,8 @@ Command addDevicesCommand(CLI::App& tool) {
   const auto action = [json] {
     for (const Device& device : Device::all()) {
       if (*json) {
-        const nlohmann::json line{{"name", device.name()},
-                                  {"description", device.description()},
-                                  {"threads", device.numberOfThreads()}};
+        const nlohmann::json line{
+            {"name", device.name()}, {"description", device.description()}, {"threads", device.numberOfThreads()}};
         fmt::print("{}\n", line.dump());
       } else {
         fmt::print("{:<12} {}\n", device.name(), device.description());

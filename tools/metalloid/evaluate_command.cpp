@@ -28,16 +28,17 @@ struct EvaluateCommand {
   bool json = false;
 
   int run() const {
-    const Device chosen = device.device();
+    const Device chosen = device.computingDevice();
     const auto dataset = formats::loadImageDataset(data);
     const TrainedNetwork trained = loadNetwork(weightsAt(weights));
     const auto& description = trained.description;
     if (dataset.rows != description.rows || dataset.columns != description.columns ||
         dataset.classes > description.network.classes) {
-      throw Error(ErrorCode::invalidArgument,
-                  fmt::format("The images in \"{}\" are {} x {} of {} classes, but the network is made for {} x {} of {}.",
-                              data, dataset.rows, dataset.columns, dataset.classes, description.rows,
-                              description.columns, description.network.classes));
+      throw Error(
+          ErrorCode::invalidArgument,
+          fmt::format("The images in \"{}\" are {} x {} of {} classes, but the network is made for {} x {} of {}.",
+                      data, dataset.rows, dataset.columns, dataset.classes, description.rows, description.columns,
+                      description.network.classes));
     }
     Network network(chosen, description.network, kBatch);
     assignTensors(network, trained);

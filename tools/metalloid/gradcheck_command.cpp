@@ -21,8 +21,7 @@ struct GradcheckCommand {
   bool json = false;
 
   int run() {
-    const Device chosen = device.device();
-    if (chosen.name() == "null") throw UsageError("The device null computes nothing; check another.");
+    const Device chosen = device.computingDevice();
     const auto [inputs, classes] = std::pair{options.network.inputs, options.network.classes};
     options.network = network.options();
     options.network.inputs = inputs;
@@ -32,15 +31,13 @@ struct GradcheckCommand {
     if (!json) {
       fmt::print("{} on {}, {} samples, loss {:.6f}\n", describe(options.network), chosen.name(), options.rows,
                  result.loss);
-      fmt::print("{:<20} {:>12} {:>8} {:>8} {:>14} {:>14} {:>14}  {}\n", "gradient of", "elements", "checked", "at kinks",
-                 "differences", "direction", "reference", "");
+      fmt::print("{:<20} {:>12} {:>8} {:>8} {:>14} {:>14} {:>14}  {}\n", "gradient of", "elements", "checked",
+                 "at kinks", "differences", "direction", "reference", "");
     }
     for (const auto& tensor : result.tensors) print(tensor);
     if (json) {
-      const nlohmann::json line{{"final", true},
-                                {"holds", result.holds()},
-                                {"loss", result.loss},
-                                {"tolerance", options.tolerance}};
+      const nlohmann::json line{
+          {"final", true}, {"holds", result.holds()}, {"loss", result.loss}, {"tolerance", options.tolerance}};
       fmt::print("{}\n", line.dump());
     } else if (result.holds()) {
       fmt::print("Every gradient is right within {} of its tensor's largest element.\n", options.tolerance);

@@ -26,11 +26,13 @@ const CLI::App& chosen(const CLI::App& tool) {
 }
 
 int run(int argumentCount, char** arguments) {
-  CLI::App tool("Trains, evaluates and explains neural networks with the semantics of Metal Performance Shaders.\n"
-                "Exit status: 0 success, 1 the job failed or a check did not hold, 2 the command line was wrong.",
-                "metalloid");
+  CLI::App tool(
+      "Trains, evaluates and explains neural networks with the semantics of Metal Performance Shaders.\n"
+      "Exit status: 0 success, 1 the job failed or a check did not hold, 2 the command line was wrong.",
+      "metalloid");
   tool.set_version_flag("--version", "metalloid " METALLOID_VERSION);
   tool.require_subcommand(1);
+  tool.option_defaults()->take_last();  // a script's own options, then those of whoever calls it
   std::vector<Command> commands;
   for (const auto add : {addTrainCommand, addEvaluateCommand, addPredictCommand, addDevicesCommand, addExplainCommand,
                          addGradcheckCommand}) {

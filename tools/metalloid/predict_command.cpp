@@ -30,8 +30,7 @@ struct PredictCommand {
   bool json = false;
 
   int run() const {
-    const Device chosen = device.device();
-    if (chosen.name() == "null") throw UsageError("The device null computes nothing; predict on another.");
+    const Device chosen = device.computingDevice();
     const TrainedNetwork trained = loadNetwork(weightsAt(weights));
     const formats::LabelledImages samples = readImages(trained.description);
     std::vector<std::uint32_t> order = indices;
@@ -89,7 +88,10 @@ Command addPredictCommand(CLI::App& tool) {
   app->add_option("--images", command->images, "IDX file of images, gzip or not")
       ->type_name("FILE")
       ->capture_default_str();
-  app->add_option("--index", command->indices, "Which images, from 0 (default: all)")->type_name("N,N...")->delimiter(',');
+  app->add_option("--index", command->indices, "Which images, from 0 (default: all)")
+      ->type_name("N,N...")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app->add_option("--top", command->top, "Classes to name for each image")
       ->type_name("N")
       ->check(CLI::PositiveNumber)

@@ -3,6 +3,7 @@
 #include "training/json_lines.hpp"
 #include "training/progress_line.hpp"
 #include "training/run_directory.hpp"
+#include "training/run_report.hpp"
 #include "training/training_run.hpp"
 #include "training_arguments.hpp"
 
@@ -96,7 +97,7 @@ class ShownRun final : public TrainingObserver {
   }
 
   void end(const fs::path& run) {
-    progress_.print(fmt::format("test accuracy {:.2f} %", 100 * finalLine_.value("test_accuracy", 0.0)));
+    progress_.print(fmt::format("test accuracy {:.2f} %", 100 * numberIn(finalLine_, "test_accuracy")));
     progress_.print(fmt::format("weights {}", RunDirectory::weights(run).string()));
     if (finalLine_.contains("report")) progress_.print(fmt::format("report {}", RunDirectory::report(run).string()));
     progress_.finish();
@@ -139,8 +140,7 @@ class TrainCommand {
   int run() {
     listenForInterruption();
     const TrainingRequest request = makeRequest();
-    const Device device = device_.device(request.options.device);
-    if (device.name() == "null") throw UsageError("The device null computes nothing; train on another.");
+    const Device device = device_.computingDevice(request.options.device);
     ShownRun shown(json_);
     shown.begin(request.options, device, request.run);
     try {
@@ -172,7 +172,8 @@ class TrainCommand {
     }
     for (const CLI::Option* option : determining_) {
       if (option->count() > 0) {
-        throw UsageError(fmt::format("--resume goes on with the options of the run and takes no {}.", option->get_name()));
+        throw UsageError(
+            fmt::format("--resume goes on with the options of the run and takes no {}.", option->get_name()));
       }
     }
     TrainingOptions options = asUsageIfAbsent();

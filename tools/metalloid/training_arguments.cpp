@@ -4,6 +4,7 @@
 
 #include <metalloid/cnn_neuron_type.hpp>
 #include <metalloid/device.hpp>
+#include <metalloid/error.hpp>
 
 #include <charconv>
 #include <string_view>
@@ -146,15 +147,28 @@ TrainingOptions TrainingArguments::options(const NetworkArguments& network) cons
 }
 
 void DeviceArguments::addTo(CLI::App& app, std::string what) {
-  app.add_option("--device", name_, what + "; `metalloid devices` lists them")->type_name("NAME")->capture_default_str();
+  app.add_option("--device", name_, what + "; `metalloid devices` lists them")
+      ->type_name("NAME")
+      ->capture_default_str();
   app.add_option("--threads", threads_, "Threads of the device cpu (default: one for each processor)")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
 }
 
-Device DeviceArguments::device(const std::string& name) const {
+Device DeviceArguments::device() const {
+  return asUsage([&] {
+    const Device device = Device::named(name_);
+    if (threads_) device.setNumberOfThreads(*threads_);
+    return device;
+  });
+}
+
+Device DeviceArguments::computingDevice(const std::string& name) const {
   return asUsage([&] {
     const Device device = Device::named(name);
+    if (device == Device::named("null")) {
+      throw Error(ErrorCode::invalidArgument, "The device null computes nothing; choose another.");
+    }
     if (threads_) device.setNumberOfThreads(*threads_);
     return device;
   });

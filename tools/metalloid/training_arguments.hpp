@@ -48,10 +48,11 @@ class DeviceArguments {
   void addTo(CLI::App& app, std::string what = "Device to compute on");
 
   /// The device, with its number of threads set. @throws UsageError when there is no such device.
-  metalloid::Device device() const { return device(name_); }
+  metalloid::Device device() const;
 
-  /// The same for a device that is named elsewhere.
-  metalloid::Device device(const std::string& name) const;
+  /// The same, for work whose results matter: the device null, which leaves them as they are, is refused.
+  metalloid::Device computingDevice() const { return computingDevice(name_); }
+  metalloid::Device computingDevice(const std::string& name) const;
 
   const std::string& name() const { return name_; }
 

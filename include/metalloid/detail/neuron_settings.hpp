@@ -40,8 +40,9 @@ class NeuronSettings {
   /// Brings the slopes to another device.
   void moveTo(const Device& device);
 
-  /// Archives, compares, describes; what is read is checked as the setters do.
-  void visit(SettingsVisitor& visitor, const Device& device);
+  /// Archives, compares, describes; what is read is checked as the setters do. Kernels that take a PReLU pass their
+  /// device, for its slopes; for others an archive that holds one is refused.
+  void visit(SettingsVisitor& visitor, const Device& device = {});
 
  private:
   CNNNeuronType type_ = CNNNeuronType::none;

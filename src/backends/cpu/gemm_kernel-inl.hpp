@@ -107,65 +107,92 @@ HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
 #endif
 }
 
-/// c := alpha * sums + beta * c + bias, where the last vector of each row may hang over the right edge.
-template <bool kReadOld, bool kBias, std::size_t kRows, std::size_t kVectors>
-HWY_INLINE void writeSums(const FloatVector (&sums)[kRows][kVectors], const Tile& tile) {
+// Sums stay in registers only if every index is a constant from the start: hence the index sequences instead of loops.
+
+template <std::size_t... kIndex>
+HWY_INLINE void clearSums(FloatVector (&sums)[sizeof...(kIndex)], std::index_sequence<kIndex...>) {
+  ((sums[kIndex] = hn::Zero(FloatTag())), ...);
+}
+
+template <LeftAccess kLeft, std::size_t kVectors, std::size_t... kIndex>
+HWY_INLINE void addProducts(FloatVector (&sums)[sizeof...(kIndex)], const float* a, std::size_t aRow,
+                            const FloatVector (&columns)[kVectors], std::index_sequence<kIndex...>) {
+  const FloatTag d;
+  ((sums[kIndex] =
+        hn::MulAdd(hn::Set(d, a[kIndex / kVectors * (kLeft == LeftAccess::contiguousRows ? aRow : std::size_t{1})]),
+                   columns[kIndex % kVectors], sums[kIndex])),
+   ...);
+}
+
+template <std::size_t... kVector>
+HWY_INLINE void loadColumns(FloatVector (&columns)[sizeof...(kVector)], const float* b,
+                            std::index_sequence<kVector...>) {
+  const FloatTag d;
+  ((columns[kVector] = hn::LoadU(d, b + kVector * hn::Lanes(d))), ...);
+}
+
+template <std::size_t... kVector>
+HWY_INLINE void copyColumns(const FloatVector (&columns)[sizeof...(kVector)], float* to,
+                            std::index_sequence<kVector...>) {
+  const FloatTag d;
+  (hn::Store(columns[kVector], d, to + kVector * hn::Lanes(d)), ...);
+}
+
+template <std::size_t kVectors, std::size_t... kIndex>
+HWY_INLINE void storeSums(const FloatVector (&sums)[sizeof...(kIndex)], float scale, float* to, std::size_t stride,
+                          std::index_sequence<kIndex...>) {
+  const FloatTag d;
+  const FloatVector factor = hn::Set(d, scale);
+  (hn::StoreU(hn::Mul(factor, sums[kIndex]), d, to + kIndex / kVectors * stride + kIndex % kVectors * hn::Lanes(d)),
+   ...);
+}
+
+/// c := products + beta * c + bias, where the last vector of each row may hang over the right edge.
+HWY_NOINLINE inline void updateResult(const float* products, std::size_t rows, std::size_t width, const Tile& tile) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  const FloatVector alpha = hn::Set(d, tile.alpha);
   const FloatVector beta = hn::Set(d, tile.beta);
-  const std::size_t stride = tile.cStride;
-  const std::size_t inLast = tile.columns - (kVectors - 1) * lanes;
-  const bool whole = inLast == lanes;
-  float* c = tile.c;
-
-  FloatVector bias[kVectors];
-  for (std::size_t v = 0; kBias && v < kVectors; ++v) {
-    bias[v] = v + 1 < kVectors || whole ? hn::LoadU(d, tile.bias + v * lanes) : loadSome(tile.bias + v * lanes, inLast);
-  }
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      const bool full = v + 1 < kVectors || whole;
-      FloatVector value = hn::Mul(alpha, sums[r][v]);
-      if constexpr (kReadOld) {
-        value = hn::MulAdd(beta, full ? hn::LoadU(d, c + v * lanes) : loadSome(c + v * lanes, inLast), value);
-      }
-      if constexpr (kBias) value = hn::Add(value, bias[v]);
-      if (full) {
-        hn::StoreU(value, d, c + v * lanes);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < tile.columns; column += lanes) {
+      const std::size_t count = tile.columns - column;
+      float* c = tile.c + row * tile.cStride + column;
+      FloatVector value = hn::LoadU(d, products + row * width + column);
+      if (count >= lanes) {
+        if (tile.beta != 0.0F) value = hn::MulAdd(beta, hn::LoadU(d, c), value);
+        if (tile.bias != nullptr) value = hn::Add(value, hn::LoadU(d, tile.bias + column));
+        hn::StoreU(value, d, c);
       } else {
-        storeSome(value, c + v * lanes, inLast);
+        if (tile.beta != 0.0F) value = hn::MulAdd(beta, loadSome(c, count), value);
+        if (tile.bias != nullptr) value = hn::Add(value, loadSome(tile.bias + column, count));
+        storeSome(value, c, count);
       }
     }
-    c += stride;
   }
 }
 
 /// Every sum runs over the inner index in order, one multiply-add a step, whatever the size of the tile.
 template <LeftAccess kLeft, RightAccess kRight, std::size_t kRows, std::size_t kVectors>
 void computeTile(const Tile& tile) {
-  const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d);
+  constexpr auto kSums = std::make_index_sequence<kRows * kVectors>();
+  constexpr auto kColumns = std::make_index_sequence<kVectors>();
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const std::size_t aRow = tile.aRow;
   const float* a = tile.a;
   const float* b = tile.b;
   float* aCopy = tile.aCopy;
   float* bCopy = tile.bCopy;
 
-  FloatVector sums[kRows][kVectors];
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
-  }
   for (std::size_t r = 0; r < kRows; ++r) {  // the results are wanted at the end of the sums
     for (std::size_t v = 0; v < kVectors; ++v) prefetch(tile.c, r * tile.cStride + v * lanes);
   }
+  FloatVector sums[kRows * kVectors];
+  clearSums(sums, kSums);
   for (std::size_t k = 0; k < tile.inner; ++k) {
     FloatVector columns[kVectors];
-    for (std::size_t v = 0; v < kVectors; ++v) columns[v] = hn::LoadU(d, b + v * lanes);
+    loadColumns(columns, b, kColumns);
     if constexpr (kRight == RightAccess::copy) {
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        prefetch(b, kInnerAhead * tile.bInner + v * lanes);
-        hn::Store(columns[v], d, bCopy + v * lanes);
-      }
+      for (std::size_t v = 0; v < kVectors; ++v) prefetch(b, kInnerAhead * tile.bInner + v * lanes);
+      copyColumns(columns, bCopy, kColumns);
       bCopy += kVectors * lanes;
     }
     if constexpr (kRight == RightAccess::fetchUpcoming) {
@@ -178,18 +205,18 @@ void computeTile(const Tile& tile) {
       std::memcpy(aCopy, a, kRows * sizeof(float));
       aCopy += kTileRows;
     }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector row = hn::Set(d, kLeft == LeftAccess::contiguousRows ? a[r * tile.aRow] : a[r]);
-      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(row, columns[v], sums[r][v]);
-    }
+    addProducts<kLeft>(sums, a, aRow, columns, kSums);
     a += kLeft == LeftAccess::contiguousRows ? 1 : tile.aInner;
     b += tile.bInner;
   }
 
-  if (tile.beta != 0.0F) {
-    tile.bias != nullptr ? writeSums<true, true>(sums, tile) : writeSums<true, false>(sums, tile);
+  const std::size_t width = kVectors * lanes;
+  if (tile.beta == 0.0F && tile.bias == nullptr && tile.columns == width) {
+    storeSums<kVectors>(sums, tile.alpha, tile.c, tile.cStride, kSums);
   } else {
-    tile.bias != nullptr ? writeSums<false, true>(sums, tile) : writeSums<false, false>(sums, tile);
+    HWY_ALIGN float products[kRows * kVectors * hn::MaxLanes(FloatTag())];
+    storeSums<kVectors>(sums, tile.alpha, products, width, kSums);
+    updateResult(products, kRows, width, tile);
   }
 }
 

@@ -10,11 +10,15 @@ constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a /
 constexpr std::size_t roundUp(std::size_t a, std::size_t b) { return ceilingQuotient(a, b) * b; }
 
 // Costs in cycles, measured on a machine with two 512-bit multiply-adds a cycle; only their ratios matter.
-constexpr double kCyclesPerTileStep = 0.5;       // one row, one vector, one inner index
-constexpr double kCyclesPerCopiedElement = 0.1;  // copying a factor while it is used for the first time
-constexpr double kCyclesPerTransposedElement = 0.25;
+constexpr double kCyclesPerTileStep = 0.5;        // one row, one vector, one inner index
+constexpr double kCyclesPerElement = 0.15;        // reading an element of a factor for the first time in a task,
+constexpr double kCyclesPerCopy = 0.05;           // and copying it in passing
+constexpr double kCyclesPerTransposition = 0.25;  // or transposing it beforehand
 constexpr double kCyclesPerTask = 1500;
 constexpr double kCyclesWorthASecondThread = 10'000;  // waking and joining others takes a microsecond or two
+
+// Threads are late now and then, by this part of a task on average: small tasks lose less by it.
+constexpr double kLateness = 0.04;
 
 // Results smaller than this many elements are sliced along long inner dimensions.
 constexpr std::size_t kResultWorthSlicing = 32 * 1024;
@@ -25,10 +29,44 @@ double taskCycles(const Gemm& problem, const TileShape& tile, std::size_t rows, 
   const auto m = static_cast<double>(rows);
   const auto vectors = static_cast<double>(ceilingQuotient(columns, tile.lanes));
   double cycles = kCyclesPerTask + inner * m * vectors * kCyclesPerTileStep;
+  cycles += inner * m * (kCyclesPerElement + (problem.left.transposed ? kCyclesPerCopy : 0.0));
   cycles += inner * static_cast<double>(columns) *
-            (problem.right.transposed ? kCyclesPerTransposedElement : kCyclesPerCopiedElement);
-  if (problem.left.transposed) cycles += inner * m * kCyclesPerCopiedElement;
+            (kCyclesPerElement + (problem.right.transposed ? kCyclesPerTransposition : kCyclesPerCopy));
   return cycles;
+}
+
+/// Into how many rectangles a result is cut.
+struct Division {
+  std::size_t inColumns = 1;
+  std::size_t inRows = 1;
+};
+
+/// The division among threads that should end first.
+Division divide(const Gemm& problem, const TileShape& tile, std::size_t slices, unsigned threads) {
+  Division best;
+  double leastCycles = taskCycles(problem, tile, problem.rows, problem.columns);
+  if (threads == 1 || leastCycles < kCyclesWorthASecondThread) return best;
+  const std::size_t vectors = ceilingQuotient(problem.columns, tile.lanes);
+  const std::size_t strips = ceilingQuotient(problem.rows, tile.rows);
+  const std::size_t perSlice = ceilingQuotient(threads, slices);
+  constexpr std::size_t kMostRounds = 4;
+  for (std::size_t inColumns = 1; inColumns <= std::min(vectors, kMostRounds * perSlice); ++inColumns) {
+    for (std::size_t wanted = 1; wanted <= kMostRounds; ++wanted) {
+      const std::size_t inRows = std::min(ceilingQuotient(wanted * perSlice, inColumns), strips);
+      const std::size_t columns = std::min(ceilingQuotient(vectors, inColumns) * tile.lanes, problem.columns);
+      const std::size_t rows = std::min(ceilingQuotient(strips, inRows) * tile.rows, problem.rows);
+      const std::size_t tasks =
+          slices * ceilingQuotient(problem.columns, columns) * ceilingQuotient(problem.rows, rows);
+      const auto rounds = static_cast<double>(ceilingQuotient(tasks, threads));
+      const double cycles =
+          (rounds + kLateness) * taskCycles(problem, tile, rows, columns) / static_cast<double>(slices);
+      if (cycles < leastCycles) {
+        leastCycles = cycles;
+        best = {inColumns, inRows};
+      }
+    }
+  }
+  return best;
 }
 
 }  // namespace
@@ -53,38 +91,12 @@ GemmPlan planGemm(const Gemm& problem, const TileShape& tile, unsigned threads) 
 
   plan.columnBlock = std::max(kRightBlockFloats / plan.innerBlock / tile.columns(), std::size_t{1}) * tile.columns();
 
-  // The rectangles: the division among threads that ends first.
-  const std::size_t vectors = ceilingQuotient(problem.columns, tile.lanes);
-  const std::size_t strips = ceilingQuotient(problem.rows, tile.rows);
-  std::size_t bestColumns = 1;
-  std::size_t bestRows = 1;
-  const double whole = taskCycles(problem, tile, problem.rows, problem.columns);
-  if (threads > 1 && whole > kCyclesWorthASecondThread) {
-    double best = whole;
-    const std::size_t perSlice = ceilingQuotient(threads, plan.slices);
-    for (std::size_t inColumns = 1; inColumns <= std::min(vectors, 4 * perSlice); ++inColumns) {
-      for (std::size_t round = 1; round <= 4; ++round) {
-        const std::size_t inRows = std::min(ceilingQuotient(round * perSlice, inColumns), strips);
-        const std::size_t columns = ceilingQuotient(vectors, inColumns) * tile.lanes;
-        const std::size_t rows = ceilingQuotient(strips, inRows) * tile.rows;
-        const std::size_t tasks =
-            plan.slices * ceilingQuotient(problem.columns, columns) * ceilingQuotient(problem.rows, rows);
-        const double cycles =
-            static_cast<double>(ceilingQuotient(tasks, threads)) / static_cast<double>(plan.slices) *
-            taskCycles(problem, tile, std::min(rows, problem.rows), std::min(columns, problem.columns));
-        if (cycles < best) {
-          best = cycles;
-          bestColumns = inColumns;
-          bestRows = inRows;
-        }
-      }
-    }
-  }
+  Division division = divide(problem, tile, plan.slices, threads);
   if (problem.result.type != GemmType::float32) {
-    bestColumns = std::max(bestColumns, ceilingQuotient(problem.columns, kStagedColumns));
+    division.inColumns = std::max(division.inColumns, ceilingQuotient(problem.columns, kStagedColumns));
   }
-  plan.columns = BlockSplit::inAtMost(bestColumns, problem.columns, tile.lanes);
-  plan.rows = BlockSplit::inAtMost(bestRows, problem.rows, tile.rows);
+  plan.columns = BlockSplit::inAtMost(division.inColumns, problem.columns, tile.lanes);
+  plan.rows = BlockSplit::inAtMost(division.inRows, problem.rows, tile.rows);
   return plan;
 }
 

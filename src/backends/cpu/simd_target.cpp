@@ -12,10 +12,14 @@ std::string simdTargetName() {
   const std::int64_t best = usable & -usable;
   switch (best) {
     case HWY_AVX3_DL:
-    case HWY_AVX3: return "AVX-512";
-    case HWY_AVX2: return "AVX2";
-    case HWY_SSE4: return "SSE4";
-    default: return hwy::TargetName(best);
+    case HWY_AVX3:
+      return "AVX-512";
+    case HWY_AVX2:
+      return "AVX2";
+    case HWY_SSE4:
+      return "SSE4";
+    default:
+      return hwy::TargetName(best);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -56,8 +58,8 @@ class BlockSplit {
 /// The caller never waits for a worker that has not begun: what nobody else took, it does itself.
 ///
 /// Any thread may call at any time. A pool runs one loop at once; a call that finds it busy (a second queue, or a loop
-/// inside a loop) runs its tasks on the calling thread. Which thread runs which task is therefore never fixed, and no
-/// result may depend on it.
+/// inside a loop) runs its tasks on the calling thread. Tasks tend to go to the same threads in each loop of as many
+/// tasks, but which thread runs which is never fixed, and no result may depend on it.
 class ThreadPool {
  public:
   /// A pool in which `threads` threads work, the caller among them; 0 counts as 1.
@@ -69,7 +71,7 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   /// How many threads work on a loop, the caller included.
-  unsigned threads() const noexcept { return static_cast<unsigned>(workers_.size()) + 1; }
+  unsigned threads() const noexcept { return threads_; }
 
   /// Calls `f(i)` once for each i in [0, tasks) and returns when all calls have returned. When calls throw, all the
   /// others still run; then the exception of the lowest i is thrown here.
@@ -91,19 +93,21 @@ class ThreadPool {
  private:
   using Call = void (*)(const void* context, std::size_t index);
 
-  /// The loop under way. Written by the caller before `unclaimed_` announces it; it stays until `unfinished_` is zero.
+  /// The loop under way, cut into claims. Written by the caller before the bits of `unclaimed_` announce it; it stays
+  /// until `unfinished_` is zero.
   struct Loop {
     Call call = nullptr;
     const void* context = nullptr;
     std::size_t tasks = 0;
     std::size_t tasksPerClaim = 1;
-    std::int64_t claims = 0;
   };
 
   void run(std::size_t tasks, Call call, const void* context);
   void runInline(std::size_t tasks, Call call, const void* context);
-  void work();
-  void takeClaims();
+  void work(unsigned thread);
+  void takeClaims(unsigned thread);
+  std::optional<std::size_t> takeClaim(unsigned thread);
+  bool anythingUnclaimed() const;
   void keepException(std::size_t index) noexcept;
   bool waitForClaims();
   void wakeWorkers(std::size_t atMost);
@@ -111,13 +115,17 @@ class ThreadPool {
   void stopWorkers() noexcept;
 
   static constexpr std::size_t kCacheLine = 64;
+  static constexpr std::size_t kWords = 4;  // 256 claims: as many threads as can take part
+  using Word = std::atomic<std::uint64_t>;
 
+  const unsigned threads_;
   Loop loop_;
 
-  // Claims not yet taken: whoever decrements it from a positive value owns one claim. Idle workers push it below zero
-  // now and then, which the next loop's store repairs.
-  alignas(kCacheLine) std::atomic<std::int64_t> unclaimed_{0};
-  alignas(kCacheLine) std::atomic<std::int64_t> unfinished_{0};
+  // One bit for each claim that nobody has taken yet. A thread first takes its own share from the front, so that the
+  // same data meets the same core's cache in loop after loop, and then what is left from the back.
+  alignas(kCacheLine) std::array<Word, kWords> unclaimed_{};
+  std::atomic<std::size_t> claims_{0};  // for finding one's share
+  alignas(kCacheLine) std::atomic<std::size_t> unfinished_{0};
   alignas(kCacheLine) std::atomic<bool> busy_{false};
 
   std::atomic<unsigned> sleepers_{0};

@@ -4,6 +4,11 @@
 #include "backends/reference/kernels.hpp"
 
 namespace metalloid::reference {
+namespace {
+
+constexpr double kNoBias = -0.0;  // what leaves every number as it is: -0 + 0 would be 0
+
+}  // namespace
 
 void run(const operations::MatrixNeuron& operation) {
   for (std::size_t k = 0; k < operation.input.matrices; ++k) {
@@ -11,7 +16,7 @@ void run(const operations::MatrixNeuron& operation) {
     const auto bias = operation.bias.vector(k);
     for (std::size_t i = 0; i < input.rows; ++i) {
       for (std::size_t j = 0; j < input.columns; ++j) {
-        const double z = operation.alpha * at(input, i, j) + at(bias, j, 0);
+        const double z = operation.alpha * at(input, i, j) + at(bias, j, kNoBias);
         set(result, i, j, math::neuronValue(operation.neuron, z, at(operation.slopes, j, 0)));
       }
     }
@@ -26,7 +31,7 @@ void run(const operations::MatrixNeuronGradient& operation) {
     for (std::size_t j = 0; j < gradient.columns; ++j) {
       double sum = 0;
       for (std::size_t i = 0; i < gradient.rows; ++i) {
-        const double z = operation.alpha * at(input, i, j) + at(bias, j, 0);
+        const double z = operation.alpha * at(input, i, j) + at(bias, j, kNoBias);
         const double g = at(gradient, i, j) * math::neuronDerivative(operation.neuron, z, at(operation.slopes, j, 0));
         sum += g;
         set(forData, i, j, operation.alpha * g);

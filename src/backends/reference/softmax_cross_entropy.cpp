@@ -8,14 +8,14 @@
 namespace metalloid::reference {
 namespace {
 
-/// Whether element (row, column) is the row's largest, the first of equals. NaN is never the largest.
-bool isLargest(const operations::MatrixView& input, std::size_t row, std::size_t column) {
-  const double x = at(input, row, column);
-  if (std::isnan(x)) return false;
-  for (std::size_t j = 0; j < input.columns; ++j) {
-    if (at(input, row, j) > x || (j < column && at(input, row, j) == x)) return false;
+/// The column of the row's largest element, the first of equals; NaN is smaller than every number.
+std::size_t largest(const operations::MatrixView& input, std::size_t row) {
+  std::size_t best = 0;
+  for (std::size_t j = 1; j < input.columns; ++j) {
+    const double x = at(input, row, j), champion = at(input, row, best);
+    if (x > champion || (std::isnan(champion) && !std::isnan(x))) best = j;
   }
-  return true;
+  return best;
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ void run(const operations::MatrixSoftMaxCrossEntropy& operation) {
       double sum = 0;
       for (std::size_t j = 0; j < input.columns; ++j) sum += std::exp(at(input, i, j) - maximum);
 
-      if (correct) set(correct, i, isLargest(input, i, label) ? 1 : 0);
+      if (correct) set(correct, i, largest(input, i) == label ? 1 : 0);
       double loss = 0;
       for (std::size_t j = 0; j < input.columns; ++j) {
         const double x = at(input, i, j) - maximum;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <string>
@@ -60,9 +61,12 @@ std::uint16_t encodeBrainFloat(double value) { return encodeBySearch(value, 0x7F
 
 std::size_t bytesOf(GemmType type) {
   switch (type) {
-    case GemmType::float32: return 4;
-    case GemmType::int8: return 1;
-    default: return 2;
+    case GemmType::float32:
+      return 4;
+    case GemmType::int8:
+      return 1;
+    default:
+      return 2;
   }
 }
 
@@ -84,22 +88,37 @@ class Matrix {
   double at(std::size_t row, std::size_t column) const {
     const std::size_t index = row * stride_ + column;
     switch (type_) {
-      case GemmType::float32: return static_cast<const float*>(data())[index];
-      case GemmType::float16: return decodeHalf(static_cast<const std::uint16_t*>(data())[index]);
-      case GemmType::bfloat16: return decodeBrainFloat(static_cast<const std::uint16_t*>(data())[index]);
-      case GemmType::int8: return static_cast<const std::int8_t*>(data())[index];
-      default: return static_cast<const std::int16_t*>(data())[index];
+      case GemmType::float32:
+        return static_cast<const float*>(data())[index];
+      case GemmType::float16:
+        return decodeHalf(static_cast<const std::uint16_t*>(data())[index]);
+      case GemmType::bfloat16:
+        return decodeBrainFloat(static_cast<const std::uint16_t*>(data())[index]);
+      case GemmType::int8:
+        return static_cast<const std::int8_t*>(data())[index];
+      default:
+        return static_cast<const std::int16_t*>(data())[index];
     }
   }
 
   void set(std::size_t row, std::size_t column, double value) {
     const std::size_t index = row * stride_ + column;
     switch (type_) {
-      case GemmType::float32: static_cast<float*>(data())[index] = static_cast<float>(value); break;
-      case GemmType::float16: static_cast<std::uint16_t*>(data())[index] = encodeHalf(value); break;
-      case GemmType::bfloat16: static_cast<std::uint16_t*>(data())[index] = encodeBrainFloat(value); break;
-      case GemmType::int8: static_cast<std::int8_t*>(data())[index] = static_cast<std::int8_t>(value); break;
-      case GemmType::int16: static_cast<std::int16_t*>(data())[index] = static_cast<std::int16_t>(value); break;
+      case GemmType::float32:
+        static_cast<float*>(data())[index] = static_cast<float>(value);
+        break;
+      case GemmType::float16:
+        static_cast<std::uint16_t*>(data())[index] = encodeHalf(value);
+        break;
+      case GemmType::bfloat16:
+        static_cast<std::uint16_t*>(data())[index] = encodeBrainFloat(value);
+        break;
+      case GemmType::int8:
+        static_cast<std::int8_t*>(data())[index] = static_cast<std::int8_t>(value);
+        break;
+      case GemmType::int16:
+        static_cast<std::int16_t*>(data())[index] = static_cast<std::int16_t>(value);
+        break;
     }
   }
 
@@ -125,8 +144,8 @@ class Matrix {
     const std::size_t size = bytesOf(type_);
     for (std::size_t byte = 0; byte < bytes_.size(); ++byte) {
       const std::size_t element = byte / size;
-      const bool inside = element >= kGuard && element < kGuard + rows_ * stride_ &&
-                          (element - kGuard) % stride_ < columns_;
+      const bool inside =
+          element >= kGuard && element < kGuard + rows_ * stride_ && (element - kGuard) % stride_ < columns_;
       if (!inside && bytes_[byte] != kGuardByte) return false;
     }
     return true;
@@ -165,8 +184,8 @@ struct Case {
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.rows << 'x' << c.columns << 'x' << c.inner << (c.transposeLeft ? " T" : " N")
              << (c.transposeRight ? 'T' : 'N') << " padding " << c.padding << " alpha " << c.alpha << " beta " << c.beta
-             << (c.bias ? " bias" : "") << (c.epilogue ? " epilogue" : "") << " types "
-             << static_cast<int>(c.factors) << static_cast<int>(c.result);
+             << (c.bias ? " bias" : "") << (c.epilogue ? " epilogue" : "") << " types " << static_cast<int>(c.factors)
+             << static_cast<int>(c.result);
 }
 
 class Problem {
@@ -174,7 +193,8 @@ class Problem {
   explicit Problem(const Case& c, unsigned seed = 1)
       : case_(c),
         left_(c.transposeLeft ? c.inner : c.rows, c.transposeLeft ? c.rows : c.inner, c.padding, c.factors),
-        right_(c.transposeRight ? c.columns : c.inner, c.transposeRight ? c.inner : c.columns, 2 * c.padding, c.factors),
+        right_(c.transposeRight ? c.columns : c.inner, c.transposeRight ? c.inner : c.columns, 2 * c.padding,
+               c.factors),
         result_(c.rows, c.columns, 3 * c.padding, c.result),
         bias_(c.columns),
         old_(0, 0, 0, c.result) {
@@ -214,10 +234,30 @@ class Problem {
 
   /// Compares with a sum in double precision. A float32 sum of k products and a few more terms is off by at most
   /// (k + 4) u times the sum of the terms' magnitudes (u: unit roundoff); a 16-bit result adds half of its last place.
-  void verify() const {
-    const double resultRoundoff = case_.result == GemmType::float32    ? 0.0
+  void verify() {
+    if (expected_.empty()) computeExpected();
+    std::size_t failures = 0;
+    for (std::size_t row = 0; row < case_.rows; ++row) {
+      for (std::size_t column = 0; column < case_.columns; ++column) {
+        const double expected = expected_[row * case_.columns + column];
+        const double tolerance = tolerance_[row * case_.columns + column];
+        const double actual = result_.at(row, column);
+        if (!(std::fabs(actual - expected) <= tolerance) && ++failures <= 3) {
+          ADD_FAILURE() << case_ << ": element (" << row << ", " << column << ") is " << actual << ", expected "
+                        << expected << " within " << tolerance;
+        }
+      }
+    }
+    EXPECT_EQ(failures, 0U) << case_;
+    EXPECT_TRUE(result_.guardsAreWhole()) << case_;
+    EXPECT_TRUE(left_.guardsAreWhole() && right_.guardsAreWhole()) << case_;
+  }
+
+ private:
+  void computeExpected() {
+    const double resultRoundoff = case_.result == GemmType::float32   ? 0.0
                                   : case_.result == GemmType::float16 ? 0x1p-11
-                                                                       : 0x1p-8;
+                                                                      : 0x1p-8;
     const double resultLeast = case_.result == GemmType::float16 ? 0x1p-25 : 0.0;
     // Both factors as rows of doubles along the inner dimension.
     std::vector<double> left(case_.rows * case_.inner);
@@ -230,7 +270,6 @@ class Problem {
         right[column * case_.inner + k] = case_.transposeRight ? right_.at(column, k) : right_.at(k, column);
       }
     }
-    std::size_t failures = 0;
     for (std::size_t row = 0; row < case_.rows; ++row) {
       for (std::size_t column = 0; column < case_.columns; ++column) {
         double sum = 0.0;
@@ -256,19 +295,12 @@ class Problem {
           tolerance = 2.0 * tolerance + kEpsilon * (2.0 * magnitude + 4.0 * static_cast<double>(row + 3 * column));
         }
         tolerance += resultLeast + resultRoundoff * (std::fabs(expected) + tolerance);
-        const double actual = result_.at(row, column);
-        if (!(std::fabs(actual - expected) <= tolerance) && ++failures <= 3) {
-          ADD_FAILURE() << case_ << ": element (" << row << ", " << column << ") is " << actual << ", expected "
-                        << expected << " within " << tolerance;
-        }
+        expected_.push_back(expected);
+        tolerance_.push_back(tolerance);
       }
     }
-    EXPECT_EQ(failures, 0U) << case_;
-    EXPECT_TRUE(result_.guardsAreWhole()) << case_;
-    EXPECT_TRUE(left_.guardsAreWhole() && right_.guardsAreWhole()) << case_;
   }
 
- private:
   static void epilogue(const void* context, float* values, std::size_t row, std::size_t column, std::size_t count) {
     const auto& c = *static_cast<const Case*>(context);
     ASSERT_LT(row, c.rows);
@@ -284,6 +316,8 @@ class Problem {
   Matrix result_;
   std::vector<float> bias_;
   Matrix old_;
+  std::vector<double> expected_;
+  std::vector<double> tolerance_;
 };
 
 /// Runs `body` once for each instruction set that this machine has and the library was built for.
@@ -300,6 +334,16 @@ void forEachTarget(const Body& body) {
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
+
+void verifyOnEveryTarget(ThreadPool& pool, const Case& c) {
+  Problem problem(c);
+  forEachTarget([&] {
+    problem.run(pool);
+    problem.verify();
+  });
+}
+
+std::vector<std::size_t> sizes(std::initializer_list<std::size_t> list) { return list; }
 
 std::vector<Case> randomCases(std::size_t count, unsigned seed) {
   constexpr std::size_t kSizes[] = {0, 1, 2, 3, 7, 13, 16, 31, 33, 64, 65, 97, 128, 257};
@@ -326,13 +370,7 @@ std::vector<Case> randomCases(std::size_t count, unsigned seed) {
 TEST(Gemm, AgreesWithDoublePrecisionOnEveryInstructionSet) {
   ThreadPool pool(3);
   const std::vector<Case> cases = randomCases(250, 42);
-  forEachTarget([&] {
-    for (const Case& c : cases) {
-      Problem problem(c);
-      problem.run(pool);
-      problem.verify();
-    }
-  });
+  for (const Case& c : cases) verifyOnEveryTarget(pool, c);
 }
 
 TEST(Gemm, EveryElementType) {
@@ -343,36 +381,65 @@ TEST(Gemm, EveryElementType) {
     const bool same = cases[i].factors == GemmType::float16 || cases[i].factors == GemmType::bfloat16;
     cases[i].result = same && i % 2 == 0 ? cases[i].factors : GemmType::float32;
   }
-  forEachTarget([&] {
-    for (const Case& c : cases) {
-      Problem problem(c);
-      problem.run(pool);
-      problem.verify();
-    }
-  });
+  for (const Case& c : cases) verifyOnEveryTarget(pool, c);
 }
 
 TEST(Gemm, LongAndSlicedSums) {
   ThreadPool pool(4);
+  for (const bool transposeLeft : {false, true}) {
+    for (const bool transposeRight : {false, true}) {
+      for (const Case& shape : {Case{10, 40, 6007}, Case{1, 77, 3001}, Case{77, 1, 3001}, Case{1, 1, 20'001},
+                                Case{70, 600, 525}, Case{140, 250, 1100}}) {
+        Case c = shape;
+        c.transposeLeft = transposeLeft;
+        c.transposeRight = transposeRight;
+        c.alpha = 0.5F;
+        c.beta = -1.0F;
+        c.bias = c.epilogue = true;
+        c.padding = 1;
+        verifyOnEveryTarget(pool, c);
+        c.factors = c.result = GemmType::float16;
+        verifyOnEveryTarget(pool, c);
+      }
+    }
+  }
+}
+
+/// So large that upcoming parts of the right factor are fetched while others are computed, and that several blocks of
+/// rows, columns and inner indices meet.
+TEST(Gemm, FactorsBeyondTheCaches) {
+  ThreadPool pool(2);
+  for (const bool transposeRight : {false, true}) {
+    Case c{25, 1100, 1030};
+    c.transposeRight = transposeRight;
+    verifyOnEveryTarget(pool, c);
+  }
+  Case tall{1100, 90, 30};
+  tall.transposeLeft = true;
+  verifyOnEveryTarget(pool, tall);
+}
+
+/// Under AddressSanitizer, whatever is read behind the last element is found.
+TEST(Gemm, ReadsNothingBeyondTheFactors) {
+  ThreadPool pool(2);
   forEachTarget([&] {
-    for (const bool transposeLeft : {false, true}) {
-      for (const bool transposeRight : {false, true}) {
-        for (const Case& shape : {Case{10, 40, 6007}, Case{1, 77, 3001}, Case{77, 1, 3001}, Case{1, 1, 20'001},
-                                  Case{70, 600, 525}, Case{140, 250, 1100}}) {
-          Case c = shape;
-          c.transposeLeft = transposeLeft;
-          c.transposeRight = transposeRight;
-          c.alpha = 0.5F;
-          c.beta = -1.0F;
-          c.bias = c.epilogue = true;
-          c.padding = 1;
-          Problem problem(c);
-          problem.run(pool);
-          problem.verify();
-          c.factors = c.result = GemmType::float16;
-          Problem half(c);
-          half.run(pool);
-          half.verify();
+    for (const std::size_t rows : sizes({1, 3, 8, 13})) {
+      for (const std::size_t columns : sizes({1, 10, 17, 48, 50})) {
+        for (const std::size_t inner : sizes({1, 5, 30})) {
+          for (const int transposes : {0, 1, 2, 3}) {
+            const std::vector<float> left(rows * inner, 1.0F);
+            const std::vector<float> right(columns * inner, 1.0F);
+            const std::vector<float> bias(columns, 1.0F);
+            std::vector<float> result(rows * columns);
+            Gemm problem{.rows = rows, .columns = columns, .inner = inner};
+            problem.left = {left.data(), transposes % 2 == 1 ? rows : inner, GemmType::float32, transposes % 2 == 1};
+            problem.right = {right.data(), transposes / 2 == 1 ? inner : columns, GemmType::float32,
+                             transposes / 2 == 1};
+            problem.result = {result.data(), columns};
+            problem.bias = bias.data();
+            gemm(pool, problem);
+            EXPECT_EQ(result, std::vector<float>(rows * columns, static_cast<float>(inner + 1)));
+          }
         }
       }
     }
@@ -412,7 +479,7 @@ TEST(Gemm, BitsDoNotDependOnThreads) {
 TEST(Gemm, OldResultIsNotReadWithoutBeta) {
   ThreadPool pool(2);
   for (const GemmType type : {GemmType::float32, GemmType::float16, GemmType::bfloat16}) {
-    for (const std::size_t inner : {0, 1, 9, 1500}) {
+    for (const std::size_t inner : sizes({0, 1, 9, 1500})) {
       Case c{20, 50, inner};
       c.factors = c.result = type;
       Problem problem(c);  // the old result is NaN throughout
@@ -471,7 +538,8 @@ TEST(Gemm, SixteenBitNumbersConvertExactlyAndRoundToNearestEven) {
         // The number itself, the middle to the next one, and the floats beside the middle.
         const auto bits = std::bit_cast<std::uint32_t>(exact);
         const std::uint32_t half = type == GemmType::float16 ? 0x1000U : 0x8000U;
-        for (const std::uint32_t offset : {0U, half - 1, half, half + 1}) values.push_back(std::bit_cast<float>(bits + offset));
+        for (const std::uint32_t offset : {0U, half - 1, half, half + 1})
+          values.push_back(std::bit_cast<float>(bits + offset));
       }
       for (const float extra : {65519.0F, 65520.0F, 65536.0F, 1e30F, 3.4e38F, 0x1p-24F, 0x1p-25F, 0x1.8p-25F, 0x1p-26F,
                                 -0x1.8p-24F, 0x1.FFEp-15F, 0x1.FFFp-15F, 0x1p-14F}) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <ctime>
+#include <initializer_list>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -15,9 +16,11 @@
 namespace metalloid::cpu {
 namespace {
 
+std::vector<std::size_t> sizes(std::initializer_list<std::size_t> list) { return list; }
+
 TEST(BlockSplit, CoversTheRangeWithoutGapsOrOverlap) {
-  for (const std::size_t size : {0, 1, 2, 7, 64, 65, 1000}) {
-    for (const std::size_t blockSize : {1, 3, 64, 2000}) {
+  for (const std::size_t size : sizes({0, 1, 2, 7, 64, 65, 1000})) {
+    for (const std::size_t blockSize : sizes({1, 3, 64, 2000})) {
       const BlockSplit split(size, blockSize);
       std::size_t next = 0;
       for (std::size_t i = 0; i < split.count(); ++i) {
@@ -32,7 +35,7 @@ TEST(BlockSplit, CoversTheRangeWithoutGapsOrOverlap) {
 }
 
 TEST(BlockSplit, InAtMostKeepsCountAndGranule) {
-  for (const std::size_t size : {0, 1, 15, 16, 17, 1000, 4096}) {
+  for (const std::size_t size : sizes({0, 1, 15, 16, 17, 1000, 4096})) {
     const BlockSplit split = BlockSplit::inAtMost(7, size, 16);
     EXPECT_LE(split.count(), 7U);
     for (std::size_t i = 0; i < split.count(); ++i) EXPECT_EQ(split[i].begin % 16, 0U);
@@ -41,12 +44,13 @@ TEST(BlockSplit, InAtMostKeepsCountAndGranule) {
 }
 
 class ThreadPoolOf : public testing::TestWithParam<unsigned> {};
-INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolOf, testing::Values(0U, 1U, 2U, 3U, 4U, 9U), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolOf, testing::Values(0U, 1U, 2U, 3U, 4U, 9U),
+                         testing::PrintToStringParamName());
 
 TEST_P(ThreadPoolOf, RunsEachTaskOnce) {
   ThreadPool pool(GetParam());
   EXPECT_EQ(pool.threads(), std::max(GetParam(), 1U));
-  for (const std::size_t tasks : {0, 1, 2, 3, 5, 64, 1000, 50'000}) {
+  for (const std::size_t tasks : sizes({0, 1, 2, 3, 5, 64, 1000, 50'000})) {
     std::vector<int> calls(tasks, 0);  // plain integers: a task run twice at once is a race that ThreadSanitizer sees
     pool.parallelFor(tasks, [&](std::size_t i) { ++calls[i]; });
     EXPECT_EQ(calls, std::vector<int>(tasks, 1)) << tasks << " tasks";

@@ -1,0 +1,61 @@
+#include "case.hpp"
+
+#include <limits>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace benchmark_program {
+
+using namespace metalloid;
+
+void Case::run(const CommandQueue& queue, std::size_t iterations) const {
+  CommandBuffer commands = queue.makeCommandBuffer();
+  for (std::size_t i = 0; i < iterations; ++i) {
+    if (i > 0 && committedAlone) {
+      commands.commit();
+      commands = queue.makeCommandBuffer();
+    }
+    encode(commands);
+  }
+  commands.commit();
+  commands.waitUntilCompleted();
+}
+
+double Case::check(const CommandQueue& queue) const {
+  operands.spoilResults();
+  run(queue, 1);
+  return operands.resultsAreComplete() ? error() : std::numeric_limits<double>::infinity();
+}
+
+CNNNeuronType neuronOf(const Problem& problem) {
+  for (int value = 0; value < static_cast<int>(CNNNeuronType::count); ++value) {
+    const auto type = static_cast<CNNNeuronType>(value);
+    if (problem.has(std::string(name(type)))) return type;
+  }
+  return CNNNeuronType::none;
+}
+
+Case makeCase(const Device& device, const Problem& problem) {
+  using Maker = Case (*)(Operands, const Problem&);
+  static const std::map<std::string, Maker> makers{
+      {"copy", copyCase},
+      {"fully_connected", fullyConnectedCase},
+      {"fully_connected_gradient", fullyConnectedGradientCase},
+      {"neuron_gradient", neuronGradientCase},
+      {"batch_normalization", batchNormalizationCase},
+      {"batch_normalization_gradient", batchNormalizationGradientCase},
+      {"training_step", trainingStepCase},
+  };
+  const auto maker = makers.find(problem.operation);
+  if (maker == makers.end()) {
+    throw Error(ErrorCode::invalidArgument, fmt::format("The operation \"{}\" is not known.", problem.operation));
+  }
+  const DataType type = problem.has("float16")    ? DataType::float16
+                        : problem.has("bfloat16") ? DataType::bFloat16
+                                                  : DataType::float32;
+  return maker->second(Operands(device, type), problem);
+}
+
+}  // namespace benchmark_program

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include <metalloid/metalloid.hpp>
+
+#include "operands.hpp"
+#include "problem.hpp"
+
+namespace benchmark_program {
+
+/// A problem with its operands on a device, ready to be encoded again and again.
+struct Case {
+  Operands operands;
+
+  /// Records the work once.
+  std::function<void(metalloid::CommandBuffer&)> encode;
+
+  /// The largest error of the results of the last encode, in units of what rounding allows. Above 1 is wrong.
+  std::function<double()> error;
+
+  /// Each encode is committed in a command buffer of its own, as a training loop does. Otherwise a command buffer takes
+  /// all that is timed together.
+  bool committedAlone = false;
+
+  double operations = 0;  ///< Floating-point operations of one encode; 0: not a matter of arithmetic.
+  double bytes = 0;       ///< Fewest bytes that one encode reads and writes; 0: not a matter of memory.
+
+  /// Encodes `iterations` times and waits.
+  void run(const metalloid::CommandQueue& queue, std::size_t iterations) const;
+
+  /// Runs once over spoiled results and returns the error; infinity where a result was not written.
+  double check(const metalloid::CommandQueue& queue) const;
+};
+
+/// @throws metalloid::Error for an operation, a size or a word that is not known.
+Case makeCase(const metalloid::Device& device, const Problem& problem);
+
+// One file each. They take the operands by value: a case keeps them.
+Case copyCase(Operands operands, const Problem& problem);
+Case fullyConnectedCase(Operands operands, const Problem& problem);
+Case fullyConnectedGradientCase(Operands operands, const Problem& problem);
+Case neuronGradientCase(Operands operands, const Problem& problem);
+Case batchNormalizationCase(Operands operands, const Problem& problem);
+Case batchNormalizationGradientCase(Operands operands, const Problem& problem);
+Case trainingStepCase(Operands operands, const Problem& problem);
+
+/// The neuron among the problem's words; none where there is none.
+metalloid::CNNNeuronType neuronOf(const Problem& problem);
+
+}  // namespace benchmark_program

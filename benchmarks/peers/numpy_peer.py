@@ -1,0 +1,33 @@
+"""Matrix products in NumPy: the OpenBLAS that comes with it, one more contender for the fastest plain product."""
+
+import numpy as np
+
+
+def name():
+    return f"NumPy {np.__version__}"
+
+
+def set_threads(threads):
+    pass  # OPENBLAS_NUM_THREADS
+
+
+def make(operation, sizes, words, t):
+    """Variants of a problem by name; nothing for an operation that is not compared."""
+    if operation not in ("fully_connected", "fully_connected_gradient"):
+        return {}
+    n, inputs, outputs = sizes
+    generator = np.random.default_rng(1)
+    shapes = {"x": (n, inputs), "w": (inputs, outputs), "dy": (n, outputs)}
+    x, w, dy = (t[k] if t and k in t else generator.standard_normal(s, dtype=np.float32) for k, s in shapes.items())
+    y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(w)
+    if operation == "fully_connected":
+        return {"plain product": lambda: {"y without bias": np.matmul(x, w, out=y)}}
+    return {"plain product": lambda: {"dx": np.matmul(dy, w.T, out=dx), "dw": np.matmul(x.T, dy, out=dw)}}
+
+
+def wait(results):
+    pass
+
+
+def to_numpy(value):
+    return value

@@ -1,0 +1,96 @@
+"""Trains what `metalloid train` trains by default, in PyTorch: one program from start to exit.
+
+    python3 torch_train.py --data DIRECTORY --out FILE
+
+784-512-256-10 with batch normalization and ReLU, Adam, cosine schedule, batches of 256. The images are one tensor in
+memory, normalized once; a batch is an index_select. The test images are evaluated after each epoch. Prints one JSON line.
+"""
+
+import argparse
+import gzip
+import json
+import math
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+WIDTHS = (784, 512, 256, 10)
+BATCH = 256
+LEARNING_RATE = 0.001
+
+
+def read_idx(directory, name):
+    path = pathlib.Path(directory) / name
+    data = path.read_bytes() if path.exists() else gzip.open(f"{path}.gz").read()
+    dimensions = data[3]
+    shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions)]
+    return torch.frombuffer(bytearray(data[4 + 4 * dimensions :]), dtype=torch.uint8).reshape(shape)
+
+
+def read_split(directory, prefix):
+    images = read_idx(directory, f"{prefix}-images-idx3-ubyte").flatten(1).float().div_(255)
+    return images, read_idx(directory, f"{prefix}-labels-idx1-ubyte").long()
+
+
+def network():
+    layers = []
+    for inputs, outputs in zip(WIDTHS[:-2], WIDTHS[1:-1]):
+        linear = torch.nn.Linear(inputs, outputs, bias=False)
+        torch.nn.init.kaiming_normal_(linear.weight)
+        layers += [linear, torch.nn.BatchNorm1d(outputs), torch.nn.ReLU()]
+    last = torch.nn.Linear(WIDTHS[-2], WIDTHS[-1])
+    torch.nn.init.normal_(last.weight, std=WIDTHS[-2] ** -0.5)
+    torch.nn.init.zeros_(last.bias)
+    return torch.nn.Sequential(*layers, last)
+
+
+def accuracy(model, images, labels):
+    model.eval()
+    with torch.inference_mode():
+        right = sum((model(x).argmax(1) == y).sum() for x, y in zip(images.split(1000), labels.split(1000)))
+    model.train()
+    return right.item() / len(labels)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+
+    images, labels = read_split(arguments.data, "train")
+    test_images, test_labels = read_split(arguments.data, "t10k")
+    deviation, mean = torch.std_mean(images)
+    images.sub_(mean).div_(deviation)
+    test_images.sub_(mean).div_(deviation)
+
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    steps = arguments.epochs * math.ceil(len(images) / BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    losses = []
+    for _ in range(arguments.epochs):
+        total = torch.zeros(())
+        for indices in torch.randperm(len(images)).split(BATCH):
+            x, y = images.index_select(0, indices), labels.index_select(0, indices)
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.detach() * len(y)
+        losses.append(total.item() / len(images))
+        test_accuracy = accuracy(model, test_images, test_labels)
+    torch.save(model.state_dict(), arguments.out)
+    print(json.dumps({"test_accuracy": test_accuracy, "train_loss": losses[-1], "version": torch.__version__}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""A whole training run, process start to exit: `metalloid train` with its defaults and the same in PyTorch.
+
+    python3 train_peers.py --metalloid build/release/bin/metalloid --output train.jsonl
+
+The programs take turns; wall time, processor time, peak of resident memory and test accuracy of each run are recorded.
+Both read the same files, train the same network in the same batches, evaluate the test images after each epoch and save
+the weights. Ours also writes checkpoints, metrics and a report, as it does by default.
+"""
+
+# Nothing but the standard library: before a child starts its program, its peak of memory is that of this process.
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def measure(command, environment):
+    """Runs a program; its last line is JSON."""
+    read_end, write_end = os.pipe()
+    begin = time.perf_counter()
+    actions = [(os.POSIX_SPAWN_DUP2, write_end, 1), (os.POSIX_SPAWN_CLOSE, read_end)]
+    child = os.posix_spawnp(command[0], command, os.environ | environment, file_actions=actions)
+    os.close(write_end)
+    with os.fdopen(read_end) as output:
+        lines = output.read().splitlines()
+    _, status, usage = os.wait4(child, 0)
+    seconds = time.perf_counter() - begin
+    if status != 0:
+        raise SystemExit(f"{command[0]} failed: {lines[-3:]}")
+    last = json.loads(lines[-1])
+    return {
+        "seconds": seconds,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_bytes": usage.ru_maxrss * 1024,
+        "test_accuracy": last["test_accuracy"],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--metalloid", required=True, help="the program metalloid")
+    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
+    parser.add_argument("--output", help="file for the JSON line")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+
+    runs = {"ours": [], "PyTorch": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(arguments.runs):
+            common = ["--data", arguments.data, "--epochs", str(arguments.epochs), "--seed", str(seed)]
+            common += ["--threads", str(arguments.threads)]
+            commands = {
+                "ours": [arguments.metalloid, "train", "--json", "--out", f"{folder}/run-{seed}", *common],
+                "PyTorch": [sys.executable, str(HERE / "torch_train.py"), "--out", f"{folder}/{seed}.pt", *common],
+            }
+            for name in commands if seed % 2 == 0 else reversed(commands):
+                run = measure(commands[name], {"OMP_NUM_THREADS": str(arguments.threads)})
+                runs[name].append(run)
+                print(f"{name}: {run['seconds']:.2f} s, {run['peak_bytes'] / 2**20:.0f} MiB, "
+                      f"accuracy {run['test_accuracy']:.4f}", flush=True)
+
+    def median(name, key):
+        return statistics.median(run[key] for run in runs[name])
+
+    ratios = sorted(theirs["seconds"] / ours["seconds"] for ours, theirs in zip(runs["ours"], runs["PyTorch"]))
+    result = {
+        "problem": f"training_run {arguments.epochs} epochs",
+        "threads": arguments.threads,
+        "runs": runs,
+        "time_ratio": {
+            "of_medians": median("PyTorch", "seconds") / median("ours", "seconds"),
+            "smallest": ratios[0],
+            "largest": ratios[-1],
+        },
+        "memory_ratio": median("PyTorch", "peak_bytes") / median("ours", "peak_bytes"),
+        "test_accuracy": {name: median(name, "test_accuracy") for name in runs},
+    }
+    print(f"time {result['time_ratio']['of_medians']:.2f}, memory {result['memory_ratio']:.2f}")
+    if arguments.output:
+        pathlib.Path(arguments.output).write_text(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
