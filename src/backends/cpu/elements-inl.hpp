@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <hwy/highway.h>
 
@@ -21,6 +22,38 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using math::BFloat16;
 using math::Float16;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<FloatTag>;
+
+/// `count` floats: a whole vector, or the first lanes and zeros. In a loop the branch goes one way but for its last
+/// turn.
+HWY_INLINE FloatVector loadSome(const float* from, std::size_t count) {
+  const FloatTag d;
+  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) return hn::LoadU(d, from);
+#if HWY_MEM_OPS_MIGHT_FAULT
+  float elements[hn::MaxLanes(FloatTag())] = {};
+  std::memcpy(elements, from, count * sizeof(float));
+  return hn::LoadU(d, elements);
+#else
+  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+#endif
+}
+
+HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
+  const FloatTag d;
+  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) {
+    hn::StoreU(values, d, to);
+    return;
+  }
+#if HWY_MEM_OPS_MIGHT_FAULT
+  float elements[hn::MaxLanes(FloatTag())];
+  hn::StoreU(values, d, elements);
+  std::memcpy(to, elements, count * sizeof(float));
+#else
+  hn::BlendedStore(values, hn::FirstN(d, count), d, to);
+#endif
+}
 
 template <class D>
 HWY_INLINE hn::Vec<D> loadFloats(D d, const float* from) {
@@ -63,9 +96,13 @@ HWY_INLINE hn::Vec<D> loadFloats(D d, const Float16* from) {
 /// The first `count` elements, and zeros.
 template <class D, class T>
 HWY_INLINE hn::Vec<D> loadFloats(D d, const T* from, std::size_t count) {
-  T elements[hn::MaxLanes(D())] = {};
-  std::memcpy(elements, from, count * sizeof(T));
-  return loadFloats(d, elements);
+  if constexpr (std::is_same_v<T, float>) {
+    return loadSome(from, count);
+  } else {
+    T elements[hn::MaxLanes(D())] = {};
+    std::memcpy(elements, from, count * sizeof(T));
+    return loadFloats(d, elements);
+  }
 }
 
 template <class D>

@@ -16,6 +16,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "backends/cpu/elements-inl.hpp"
 #include "backends/cpu/gemm_plan.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,8 +24,10 @@ namespace metalloid::cpu::gemm_internal {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using FloatTag = hn::ScalableTag<float>;
-using FloatVector = hn::Vec<FloatTag>;
+using cpu::HWY_NAMESPACE::FloatTag;
+using cpu::HWY_NAMESPACE::FloatVector;
+using cpu::HWY_NAMESPACE::loadSome;
+using cpu::HWY_NAMESPACE::storeSome;
 
 // Sums for which there are registers: with 32 of them 24 sums, three columns and a row element; with 16 of them 12, two
 // and one (and one for the product where there is no fused multiply-add).
@@ -82,29 +85,6 @@ HWY_INLINE void prefetch(const float* from, std::size_t offset) {
 
 HWY_INLINE void prefetchToL2(const char* from, std::size_t offset) {
   __builtin_prefetch(reinterpret_cast<const char*>(reinterpret_cast<std::uintptr_t>(from) + offset), 0, 2);
-}
-
-/// The first `count` elements, and zeros, or whatever lies behind where that cannot fault.
-HWY_INLINE FloatVector loadSome(const float* from, std::size_t count) {
-  const FloatTag d;
-#if HWY_MEM_OPS_MIGHT_FAULT
-  float elements[hn::MaxLanes(FloatTag())] = {};
-  std::memcpy(elements, from, count * sizeof(float));
-  return hn::LoadU(d, elements);
-#else
-  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
-#endif
-}
-
-HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
-  const FloatTag d;
-#if HWY_MEM_OPS_MIGHT_FAULT
-  float elements[hn::MaxLanes(FloatTag())];
-  hn::StoreU(values, d, elements);
-  std::memcpy(to, elements, count * sizeof(float));
-#else
-  hn::BlendedStore(values, hn::FirstN(d, count), d, to);
-#endif
 }
 
 // Sums stay in registers only if every index is a constant from the start: hence the index sequences instead of loops.

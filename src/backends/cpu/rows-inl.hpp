@@ -117,27 +117,6 @@ HWY_INLINE void forEachVector(std::size_t count, const F& f) {
   if (j < count) f(j, count - j);
 }
 
-using FloatTag = hn::ScalableTag<float>;
-using FloatVector = hn::Vec<FloatTag>;
-
-/// `count` floats, all lanes or the first ones and zeros. The branch is the same for all but the last of a row.
-HWY_INLINE FloatVector loadSome(const float* from, std::size_t count) {
-  const FloatTag d;
-  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) return hn::LoadU(d, from);
-  return loadFloats(d, from, count);
-}
-
-HWY_INLINE void storeSome(FloatVector values, float* to, std::size_t count) {
-  const FloatTag d;
-  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) {
-    hn::StoreU(values, d, to);
-    return;
-  }
-  float rest[hn::MaxLanes(FloatTag())];
-  hn::StoreU(values, d, rest);
-  std::memcpy(to, rest, count * sizeof(float));
-}
-
 /// Rows that a kernel takes together, so that what it keeps a column is loaded and stored once for all of them.
 inline constexpr std::size_t kGroup = 4;
 
