@@ -1,0 +1,10 @@
+# The program on the README's page must be the part of the example between its two marks.
+file(READ "${EXAMPLE}" example)
+file(READ "${README}" readme)
+string(REGEX MATCH "// README begins here.\n(.*)\n  // README ends here." unused "${example}")
+string(REPLACE "\n  " "\n" code "\n${CMAKE_MATCH_1}")
+string(LENGTH "${code}" length)
+string(FIND "${readme}" "${code}" position)
+if(length LESS 500 OR position EQUAL -1)
+  message(FATAL_ERROR "The code in ${README} is not that of ${EXAMPLE}; bring both together.")
+endif()
