@@ -2,14 +2,14 @@
 
     python3 cpu_peers.py --bench build/release/bin/metalloid-bench --output cpu.jsonl problems/*.txt
 
-Every library works in a process of its own, with the same number of threads on the same processors. For each problem the
-processes take turns, round after round, in an order that alternates; the others wait meanwhile, and between two turns
-everybody rests until threads have stopped spinning. Before, each formula of a peer is compared with our results for the
-same values on a small problem of the same kind. "reused memory" is PyTorch with an allocator that never gives memory back
-to the system: its results then cost no page faults, as ours do not.
+Every library works in a process of its own, with the same number of threads on the same processors. For each problem
+the processes take turns, round after round, in an order that alternates; the others wait meanwhile, and between two
+turns everybody rests until threads have stopped spinning. Before, each formula of a peer is compared with our results
+for the same values on a small problem of the same kind. "Reused memory" is PyTorch with an allocator that never gives
+memory back to the system: its results then cost no page faults, as ours do not.
 
-Written are JSON lines: the seconds of every variant (median, quartiles) and the ratio of medians peer/ours, above 1 where
-we are faster, with the quartiles of the ratios of single rounds.
+Written are JSON lines: the seconds of every variant (median, quartiles) and the ratio of medians peer/ours, above 1
+where we are faster, with the quartiles of the ratios of single rounds.
 """
 
 import argparse
@@ -25,8 +25,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 REST_SECONDS = 0.02
 
-# Largest difference of a formula, relative to the largest value of its tensor: float32 sums of some hundred terms differ
-# by some hundred roundings (2**-24 each) when they are taken in another order; a wrong formula differs by much more.
+# Largest difference of a formula, relative to the largest value of its tensor: float32 sums of some hundred terms
+# differ by some hundred roundings (2**-24 each) when they are taken in another order; a wrong formula by much more.
 FORMULA_TOLERANCE = 1e-4
 
 SMALL_SIZES = {"fully_connected": "96x80x48", "fully_connected_gradient": "96x80x48", "training_step": "784-64-48-10"}

@@ -1,4 +1,7 @@
-"""Products and the training step in JAX, each compiled as one function. JAX computes with as many threads as processors are allowed."""
+"""Products and the training step in JAX, each compiled as one function.
+
+JAX computes with as many threads as processors are allowed.
+"""
 
 import functools
 

@@ -63,11 +63,14 @@ def bandwidth(line, variant):
 
 
 def neuron_gradient(lines):
-    copies = {tuple(what(line)[1:2]): max(bandwidth(line, v) for v in line["variants"]) for line in of(lines, "copy")}
+    copies = {}
+    for line in of(lines, "copy"):
+        size = what(line)[1]
+        copies[size] = max(copies.get(size, 0), *(bandwidth(line, variant) for variant in line["variants"]))
     rows = []
     for line in of(lines, "neuron_gradient"):
         _, sizes, words = what(line)
-        ceiling = copies.get((sizes,))
+        ceiling = copies.get(sizes)
         share = f"{100 * bandwidth(line, 'ours') / ceiling:.0f} %" if ceiling else ""
         rows.append([words[0], sizes, ratio_of(line, "PyTorch, eager"),
                      ratio_of(line, "PyTorch with reused memory, eager"), share])
@@ -102,7 +105,8 @@ def training_run(lines):
                      f"{time['of_medians']:.2f} ({time['smallest']:.2f}–{time['largest']:.2f})",
                      f"{line['memory_ratio']:.1f}",
                      f"{100 * accuracy['ours']:.2f} %", f"{100 * accuracy['PyTorch']:.2f} %"])
-    return table(["run", "time, PyTorch/ours", "peak memory, PyTorch/ours", "accuracy, ours", "accuracy, PyTorch"], rows)
+    head = ["run", "time, PyTorch/ours", "peak memory, PyTorch/ours", "accuracy, ours", "accuracy, PyTorch"]
+    return table(head, rows)
 
 
 def conditions(lines):

@@ -3,7 +3,9 @@
     python3 torch_train.py --data DIRECTORY --out FILE
 
 784-512-256-10 with batch normalization and ReLU, Adam, cosine schedule, batches of 256. The images are one tensor in
-memory, normalized once; a batch is an index_select. The test images are evaluated after each epoch. Prints one JSON line.
+memory, normalized once; a batch is an index_select. The test images are evaluated after each epoch.
+
+Prints one JSON line.
 """
 
 import argparse

@@ -62,9 +62,9 @@ void CommandBufferImplementation::commit() {
     status_ = CommandBufferStatus::committed;
     handlersEnded_ = handlers_.empty();
   }
-  std::ranges::sort(buffers_, {}, &Ref<BufferImplementation>::get);
-  const auto duplicates = std::ranges::unique(buffers_);
-  buffers_.erase(duplicates.begin(), duplicates.end());
+  std::sort(buffers_.begin(), buffers_.end(),
+            [](const auto& one, const auto& other) { return one.get() < other.get(); });
+  buffers_.erase(std::unique(buffers_.begin(), buffers_.end()), buffers_.end());
   const Ref<CommandBufferImplementation> self(this);
   for (const auto& buffer : buffers_) buffer->addUse(self);
   queue_->executor().submit(self);

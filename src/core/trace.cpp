@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -49,13 +50,17 @@ TraceSpan::~TraceSpan() {
   const auto end = std::chrono::steady_clock::now();
   auto& trace = TraceFile::shared();
   using Microseconds = std::chrono::duration<double, std::micro>;
-  const char* const operation = std::visit([](const auto& o) { return o.kName; }, record_->operation);
-  std::scoped_lock lock(trace.mutex);
-  std::fprintf(trace.file,
-               "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":\"%s\",\"tid\":1,\"ts\":%.3f,\"dur\":%.3f},\n",
-               escaped(record_->kernel).c_str(), operation, escaped(device_).c_str(),
-               Microseconds(begin_ - trace.start).count(), Microseconds(end - begin_).count());
-  std::fflush(trace.file);
+  try {
+    const char* const operation = std::visit([](const auto& o) { return o.kName; }, record_->operation);
+    const std::string kernel = escaped(record_->kernel), device = escaped(device_);
+    std::scoped_lock lock(trace.mutex);
+    std::fprintf(trace.file,
+                 "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":\"%s\",\"tid\":1,\"ts\":%.3f,\"dur\":%.3f},\n",
+                 kernel.c_str(), operation, device.c_str(), Microseconds(begin_ - trace.start).count(),
+                 Microseconds(end - begin_).count());
+    std::fflush(trace.file);
+  } catch (const std::exception&) {  // a line of the trace is missing then; the work it was about goes on
+  }
 }
 
 }  // namespace metalloid::detail

@@ -57,6 +57,7 @@ CNNNeuronType neuronTypeNamed(std::string_view name) {
 
 std::string neuronTypeNames() {
   std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(kTypes));
   for (int i = 0; i < kTypes; ++i) names.push_back(lowerCase(name(typeAt(i))));
   return fmt::format("{}", fmt::join(names, ", "));
 }

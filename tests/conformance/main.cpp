@@ -1,5 +1,9 @@
 // The conformance suite: every kernel on every device, over storage, types, sizes, optional operands and threads.
 //
+// Every device is held to the same formulas, written once more in double precision in the *_cases.cpp files; the
+// reference is a device among them, with the bounds of double arithmetic and one rounding to storage. Two devices that
+// pass therefore agree with each other, and a mistake in the reference cannot hide one in another device.
+//
 // Tests are called like FullyConnectedGradientForData/cpu.f32/33x13x7_sliced; --gtest_filter='Neuron*/cpu.*' picks.
 // METALLOID_TEST_SEED=N draws other data; failures print the seed that they had.
 

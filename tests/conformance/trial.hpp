@@ -149,9 +149,6 @@ class Trial {
     if (operand) expect(operand, k, 0, j, expected);
   }
 
-  /// After `run`: an element of a result, for results that others depend on.
-  double resultAt(const Operand& operand, std::size_t k, std::size_t i, std::size_t j) const;
-
   /// Reports every element of a result for which nothing was expected; the last call of a trial.
   void finish();
 
@@ -159,6 +156,7 @@ class Trial {
   enum class Kind { matrix, vector };
 
   Operand& make(Kind kind, std::string name, std::size_t rows, std::size_t columns, const Making& making);
+  double resultAt(const Operand& operand, std::size_t k, std::size_t i, std::size_t j) const;
   std::vector<std::byte> withoutRegion(const Operand& operand, std::vector<std::byte> bytes) const;
   void failure(const std::string& text);
 

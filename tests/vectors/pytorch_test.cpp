@@ -112,29 +112,30 @@ TEST_P(PyTorch, Neurons) {
     std::string name;
     CNNNeuronType type;
   };
-  for (const auto& [name, type] : std::vector<Named>{{"reLU", reLU},
-                                                     {"reLULeaky", reLU},
-                                                     {"linear", linear},
-                                                     {"sigmoid", sigmoid},
-                                                     {"hardSigmoid", hardSigmoid},
-                                                     {"tanH", tanH},
-                                                     {"tanHScaled", tanH},
-                                                     {"absolute", absolute},
-                                                     {"softPlus", softPlus},
-                                                     {"softPlusScaled", softPlus},
-                                                     {"softSign", softSign},
-                                                     {"ELU", ELU},
-                                                     {"pReLU", pReLU},
-                                                     {"reLU6", reLUN},
-                                                     {"power", power},
-                                                     {"powerCube", power},
-                                                     {"exponential", exponential},
-                                                     {"exponentialBase3", exponential},
-                                                     {"logarithm", logarithm},
-                                                     {"logarithmBase2", logarithm},
-                                                     {"geLU", geLU}}) {
-    SCOPED_TRACE(name);
-    const std::string p = "neuron." + name + ".";
+  for (const Named& neuron : std::vector<Named>{{"reLU", reLU},
+                                                {"reLULeaky", reLU},
+                                                {"linear", linear},
+                                                {"sigmoid", sigmoid},
+                                                {"hardSigmoid", hardSigmoid},
+                                                {"tanH", tanH},
+                                                {"tanHScaled", tanH},
+                                                {"absolute", absolute},
+                                                {"softPlus", softPlus},
+                                                {"softPlusScaled", softPlus},
+                                                {"softSign", softSign},
+                                                {"ELU", ELU},
+                                                {"pReLU", pReLU},
+                                                {"reLU6", reLUN},
+                                                {"power", power},
+                                                {"powerCube", power},
+                                                {"exponential", exponential},
+                                                {"exponentialBase3", exponential},
+                                                {"logarithm", logarithm},
+                                                {"logarithmBase2", logarithm},
+                                                {"geLU", geLU}}) {
+    const CNNNeuronType type = neuron.type;
+    SCOPED_TRACE(neuron.name);
+    const std::string p = "neuron." + neuron.name + ".";
     const auto set = [&](auto& kernel) {
       kernel.alpha = 0.75;
       const auto parameters = values(p + "parameters");
@@ -359,21 +360,20 @@ TEST_P(PyTorch, AdamAndAMSGrad) {
     NNOptimizerDescriptor descriptor;
     bool isAMSGrad;
   };
-  for (const auto& [name, beta2, descriptor, isAMSGrad] :
-       {Setup{"adam", 0.99, kRate, false}, Setup{"adam_decay", 0.99, kRateAndDecay, false},
-        Setup{"amsgrad", 0.5, kRate, true}}) {
-    const std::string p = "optimizer." + name + ".";
+  for (const Setup& setup : {Setup{"adam", 0.99, kRate, false}, Setup{"adam_decay", 0.99, kRateAndDecay, false},
+                             Setup{"amsgrad", 0.5, kRate, true}}) {
+    const std::string p = "optimizer." + setup.name + ".";
     const Vector w = vector(p + "w"), momentum = vectorLike(p + "w"), velocity = vectorLike(p + "w");
-    const Vector maximum = isAMSGrad ? vectorLike(p + "w") : Vector();
+    const Vector maximum = setup.isAMSGrad ? vectorLike(p + "w") : Vector();
     forEachStep(
         device, p,
         [&](CommandBuffer& commands, const Vector& gradient, std::size_t t) {
-          const double epsilon = 0.0009765625 * std::sqrt(1 - std::pow(beta2, static_cast<double>(t + 1)));
+          const double epsilon = 0.0009765625 * std::sqrt(1 - std::pow(setup.beta2, static_cast<double>(t + 1)));
           NNOptimizerAdam kernel(device, {.beta1 = 0.9,
-                                          .beta2 = beta2,
+                                          .beta2 = setup.beta2,
                                           .epsilon = static_cast<float>(epsilon),
                                           .timeStep = t,
-                                          .optimizerDescriptor = descriptor});
+                                          .optimizerDescriptor = setup.descriptor});
           kernel.encode(commands, NNOptimizerAdam::VectorArguments{.inputGradientVector = gradient,
                                                                    .inputValuesVector = w,
                                                                    .inputMomentumVector = momentum,
@@ -385,7 +385,7 @@ TEST_P(PyTorch, AdamAndAMSGrad) {
           expectClose(w.read<float>(), step(p + "weights", t), "weights", roundingsAfter(t), kScale);
           expectClose(momentum.read<float>(), step(p + "momentum", t), "momentum", roundingsAfter(t), kScale);
           expectClose(velocity.read<float>(), step(p + "velocity", t), "velocity", roundingsAfter(t), kScale);
-          if (isAMSGrad) {
+          if (setup.isAMSGrad) {
             expectClose(maximum.read<float>(), step(p + "maximum_velocity", t), "maximum", roundingsAfter(t), kScale);
           }
         });

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -14,9 +15,10 @@ namespace {
 
 enum ExitStatus { kSuccess = 0, kFailure = 1, kUsage = 2 };
 
-int fail(ExitStatus status, std::string sentence) {
-  if (sentence.empty() || sentence.find_last_of(".!?\n") != sentence.size() - 1) sentence += '.';
-  fmt::print(stderr, "metalloid: {}\n", sentence);
+/// Called where an exception ends the program, so that it throws none itself.
+int fail(ExitStatus status, std::string_view sentence) noexcept {
+  const bool isEnded = !sentence.empty() && std::string_view(".!?\n").find(sentence.back()) != std::string_view::npos;
+  std::fprintf(stderr, "metalloid: %.*s%s\n", static_cast<int>(sentence.size()), sentence.data(), isEnded ? "" : ".");
   return status;
 }
 

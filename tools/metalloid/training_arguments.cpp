@@ -146,7 +146,7 @@ TrainingOptions TrainingArguments::options(const NetworkArguments& network) cons
   return options;
 }
 
-void DeviceArguments::addTo(CLI::App& app, std::string what) {
+void DeviceArguments::addTo(CLI::App& app, const std::string& what) {
   app.add_option("--device", name_, what + "; `metalloid devices` lists them")
       ->type_name("NAME")
       ->capture_default_str();

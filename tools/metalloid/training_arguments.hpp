@@ -45,7 +45,7 @@ class TrainingArguments {
 /// `--device` and `--threads`.
 class DeviceArguments {
  public:
-  void addTo(CLI::App& app, std::string what = "Device to compute on");
+  void addTo(CLI::App& app, const std::string& what = "Device to compute on");
 
   /// The device, with its number of threads set. @throws UsageError when there is no such device.
   metalloid::Device device() const;
