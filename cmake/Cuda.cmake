@@ -1,23 +1,36 @@
 # The CUDA back end is a module of its own, loaded at run time when present: the library itself never links CUDA.
 set(cudaSources "${PROJECT_SOURCE_DIR}/src/backends/cuda")
 
+set(buildCuda "${METALLOID_BUILD_CUDA}")
 if(METALLOID_BUILD_CUDA STREQUAL "AUTO")
   set(buildCuda OFF)
-  if(EXISTS "${cudaSources}/CMakeLists.txt")
-    include(CheckLanguage)
-    check_language(CUDA)
-    if(CMAKE_CUDA_COMPILER)
+  # A sanitized process and the driver do not get along.
+  if(NOT METALLOID_SANITIZE)
+    find_package(CUDAToolkit 13 QUIET)
+    if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE AND TARGET CUDA::cublasLt)
+      if(NOT CMAKE_CUDA_COMPILER)
+        set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}")
+      endif()
       set(buildCuda ON)
     endif()
   endif()
-else()
-  set(buildCuda ${METALLOID_BUILD_CUDA})
 endif()
 
 if(buildCuda)
-  if(NOT EXISTS "${cudaSources}/CMakeLists.txt")
-    message(FATAL_ERROR "METALLOID_BUILD_CUDA is ${METALLOID_BUILD_CUDA}, but this version has no CUDA back end.")
+  message(STATUS "CUDA back end: yes")
+  # What finds and drives the module is part of the library.
+  file(GLOB cudaLoaderSources CONFIGURE_DEPENDS "${cudaSources}/*.cpp")
+  target_sources(metalloid PRIVATE ${cudaLoaderSources})
+  target_compile_definitions(metalloid PRIVATE METALLOID_CUDA)
+  set_property(
+    SOURCE "${cudaSources}/module_loader.cpp"
+    APPEND
+    PROPERTY COMPILE_DEFINITIONS "METALLOID_INSTALLED_LIBRARIES=\"${CMAKE_INSTALL_FULL_LIBDIR}\"")
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)  # machine code for Hopper; others from 8.0 on compile the PTX
   endif()
   enable_language(CUDA)
   add_subdirectory("${cudaSources}")
+else()
+  message(STATUS "CUDA back end: no (METALLOID_BUILD_CUDA is ${METALLOID_BUILD_CUDA})")
 endif()

@@ -8,6 +8,10 @@
 
 #include <fmt/format.h>
 
+#if defined(METALLOID_CUDA)
+#include "backends/cuda/device.hpp"
+#endif
+
 namespace metalloid {
 namespace {
 
@@ -15,7 +19,14 @@ using Devices = std::vector<detail::Ref<detail::DeviceImplementation>>;
 
 /// The best first. Devices live as long as the process: handles, threads and handlers may outlast every static object.
 const Devices& devices() {
-  static const auto* const list = new Devices{cpu::makeDevice(), reference::makeDevice(), null::makeDevice()};
+  static const auto* const list = [] {
+    auto* const all = new Devices;
+#if defined(METALLOID_CUDA)
+    *all = cuda::makeDevices();
+#endif
+    for (const auto& device : {cpu::makeDevice(), reference::makeDevice(), null::makeDevice()}) all->push_back(device);
+    return all;
+  }();
   return *list;
 }
 

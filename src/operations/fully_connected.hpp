@@ -28,7 +28,8 @@ struct MatrixFullyConnectedGradientForData {
   double alpha = 1;
   bool allowReducedPrecision = false;
 
-  friend bool operator==(const MatrixFullyConnectedGradientForData&, const MatrixFullyConnectedGradientForData&) = default;
+  friend bool operator==(const MatrixFullyConnectedGradientForData&,
+                         const MatrixFullyConnectedGradientForData&) = default;
 };
 
 /// resultForWeights = alpha * input^T * gradient, resultForBias = column sums of gradient (without alpha)
@@ -41,7 +42,8 @@ struct MatrixFullyConnectedGradientForWeightsAndBias {
   double alpha = 1;
   bool allowReducedPrecision = false;
 
-  friend bool operator==(const MatrixFullyConnectedGradientForWeightsAndBias&, const MatrixFullyConnectedGradientForWeightsAndBias&) = default;
+  friend bool operator==(const MatrixFullyConnectedGradientForWeightsAndBias&,
+                         const MatrixFullyConnectedGradientForWeightsAndBias&) = default;
 };
 
 }  // namespace metalloid::operations

@@ -34,7 +34,8 @@ struct OptimizerStochasticGradientDescent {
   float momentumScale = 0;
   bool useNesterovMomentum = false;
 
-  friend bool operator==(const OptimizerStochasticGradientDescent&, const OptimizerStochasticGradientDescent&) = default;
+  friend bool operator==(const OptimizerStochasticGradientDescent&,
+                         const OptimizerStochasticGradientDescent&) = default;
 };
 
 /// s = decay*s + (1 - decay)*g^2, w = w - lr*g / (sqrt(s) + epsilon)

@@ -1,0 +1,333 @@
+#include "operations/batch_normalization.hpp"
+
+#include "backends/cuda/column_statistics.cuh"
+#include "backends/cuda/elements.cuh"
+#include "backends/cuda/kernels.hpp"
+
+namespace metalloid::cuda {
+namespace {
+
+using operations::MatrixBatchNormalization;
+using operations::MatrixBatchNormalizationGradient;
+
+/// Mean and variance of each column as computed, before they are rounded to the type they are kept in.
+__device__ double2* statisticsOf(double2* statistics, const MatrixView& input, std::size_t k, std::size_t j) {
+  return statistics + k * input.columns + j;
+}
+
+void runPlain(const MatrixBatchNormalization& o, Context& context) {
+  double2* const statistics =
+      o.computeStatistics ? context.scratch<double2>(o.input.matrices * o.input.columns) : nullptr;
+  const double count = o.input.rows > 0 ? static_cast<double>(o.input.rows) : 1;  // statistics of no rows are 0
+  if (o.computeStatistics) {
+    forEachColumnSum(
+        context, extentOf(o.input),
+        [o] __device__(std::size_t k, std::size_t i, std::size_t j) -> double2 {
+          return {at(o.input, k, i, j), 0};
+        },
+        [o, statistics, count] __device__(std::size_t k, std::size_t j, double2 sum) {
+          const double mean = sum.x / count;
+          statisticsOf(statistics, o.input, k, j)->x = mean;
+          set(o.mean, k, j, mean);
+        });
+    forEachColumnSum(
+        context, extentOf(o.input),
+        [o, statistics] __device__(std::size_t k, std::size_t i, std::size_t j) -> double2 {
+          const double d = at(o.input, k, i, j) - statisticsOf(statistics, o.input, k, j)->x;
+          return {d * d, 0};
+        },
+        [o, statistics, count] __device__(std::size_t k, std::size_t j, double2 sum) {
+          const double variance = sum.x / count;
+          statisticsOf(statistics, o.input, k, j)->y = variance;
+          set(o.variance, k, j, variance);
+        });
+  }
+  forEachElement(context, extentOf(o.input), [o, statistics] __device__(std::size_t k, std::size_t i, std::size_t j) {
+    const double2 known =
+        statistics ? *statisticsOf(statistics, o.input, k, j) : double2{at(o.mean, k, j), at(o.variance, k, j)};
+    const double s = 1 / sqrt(known.y + double{o.epsilon});
+    const double z = atOr(o.gamma, k, j, 1) * (at(o.input, k, i, j) - known.x) * s + atOr(o.beta, k, j, 0);
+    if (o.neuron.type == CNNNeuronType::none) {
+      set(o.result, k, i, j, z);
+    } else {
+      set(o.result, k, i, j, static_cast<double>(neuronValue(o.neuron, static_cast<float>(z), 0)));
+    }
+  });
+}
+
+/// g and xhat of one element.
+__device__ double2 termsAt(const MatrixBatchNormalizationGradient& o, std::size_t k, std::size_t i, std::size_t j) {
+  const double s = 1 / sqrt(at(o.variance, k, j) + double{o.epsilon});
+  const double xhat = (at(o.input, k, i, j) - at(o.mean, k, j)) * s;
+  const double g = at(o.gradient, k, i, j);
+  if (o.neuron.type == CNNNeuronType::none) return {g, xhat};
+  const double z = atOr(o.gamma, k, j, 1) * xhat + atOr(o.beta, k, j, 0);
+  return {g * static_cast<double>(neuronDerivative(o.neuron, static_cast<float>(z), 0)), xhat};
+}
+
+void runGradientPlain(const MatrixBatchNormalizationGradient& o, Context& context) {
+  double2* const sums = context.scratch<double2>(o.input.matrices * o.input.columns);
+  forEachColumnSum(
+      context, extentOf(o.input),
+      [o] __device__(std::size_t k, std::size_t i, std::size_t j) -> double2 {
+        const double2 terms = termsAt(o, k, i, j);
+        return {terms.x, terms.x * terms.y};
+      },
+      [o, sums] __device__(std::size_t k, std::size_t j, double2 sum) {
+        *statisticsOf(sums, o.input, k, j) = sum;
+        if (o.resultForBeta.data) set(o.resultForBeta, k, j, sum.x);
+        if (o.resultForGamma.data) set(o.resultForGamma, k, j, sum.y);
+      });
+  const double count = static_cast<double>(o.input.rows);
+  forEachElement(context, extentOf(o.input), [o, sums, count] __device__(std::size_t k, std::size_t i, std::size_t j) {
+    const double2 sum = *statisticsOf(sums, o.input, k, j);
+    const double2 terms = termsAt(o, k, i, j);
+    const double s = 1 / sqrt(at(o.variance, k, j) + double{o.epsilon});
+    set(o.resultForData, k, i, j, atOr(o.gamma, k, j, 1) * s * (terms.x - sum.x / count - terms.y * (sum.y / count)));
+  });
+}
+
+/// The neuron as the fast kernels know it: two of them by name, the others chosen at run time.
+enum class NeuronKind { none, reLU, any };
+
+// Not inlined: sixteen formulas in every unrolled loop would be minutes of compilation.
+__device__ __noinline__ float anyValue(const math::Neuron& neuron, float z) { return neuronValue(neuron, z, 0); }
+__device__ __noinline__ float anyDerivative(const math::Neuron& neuron, float z) {
+  return neuronDerivative(neuron, z, 0);
+}
+
+template <NeuronKind kKind>
+__device__ float valueOf(const math::Neuron& neuron, float z) {
+  if constexpr (kKind == NeuronKind::none) return z;
+  if constexpr (kKind == NeuronKind::reLU) {
+    return math::scalar::neuronValue<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, z);
+  }
+  return anyValue(neuron, z);
+}
+
+template <NeuronKind kKind>
+__device__ float derivativeOf(const math::Neuron& neuron, float z) {
+  if constexpr (kKind == NeuronKind::none) return 1;
+  if constexpr (kKind == NeuronKind::reLU) {
+    return math::scalar::neuronDerivative<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, z);
+  }
+  return anyDerivative(neuron, z);
+}
+
+template <class Visitor>
+void dispatchKind(CNNNeuronType type, const Visitor& visitor) {
+  if (type == CNNNeuronType::none) return visitor(std::integral_constant<NeuronKind, NeuronKind::none>{});
+  if (type == CNNNeuronType::reLU) return visitor(std::integral_constant<NeuronKind, NeuronKind::reLU>{});
+  visitor(std::integral_constant<NeuronKind, NeuronKind::any>{});
+}
+
+template <class T>
+__device__ uint4 loadPack(const MatrixView& view, std::size_t i, std::size_t j, bool isLast) {
+  const auto* const from = reinterpret_cast<const uint4*>(view.data + i * view.rowBytes + j * sizeof(T));
+  return isLast ? __ldcs(from) : __ldcg(from);
+}
+
+template <class T>
+__device__ void storePack(const MatrixView& view, std::size_t i, std::size_t j, const Pack<T>& pack) {
+  __stcs(reinterpret_cast<uint4*>(view.data + i * view.rowBytes + j * sizeof(T)), pack.bits());
+}
+
+/// Forward. The sums are of x - K and its square, K being the column's first element: in double precision that loses
+/// nothing that float32 statistics could show, and takes one reading.
+template <class T, NeuronKind kKind>
+struct ForwardBody {
+  static constexpr int kSize = Pack<T>::kSize;
+  struct Columns {
+    double shift[kSize];
+  };
+  struct Finishing {
+    float mean[kSize], meanRest[kSize], scale[kSize], beta[kSize];
+  };
+  using Row = uint4;
+
+  MatrixBatchNormalization o;
+  const T* firstRow;  // a copy: the result may overwrite the input
+
+  __device__ Columns columns(std::size_t j) const {
+    Columns columns;
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) columns.shift[n] = static_cast<double>(Pack<T>::toFloat(firstRow[j + n]));
+    return columns;
+  }
+  __device__ Row load(std::size_t i, std::size_t j, bool isLast) const { return loadPack<T>(o.input, i, j, isLast); }
+  __device__ void add(const Columns& columns, const Row& row, Sums<T>& sums) const {
+    const Pack<T> x = Pack<T>::of(row);
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      const double d = double{x.value[n]} - columns.shift[n];
+      sums.x[n] += d;
+      sums.y[n] = fma(d, d, sums.y[n]);
+    }
+  }
+  __device__ float4 store(std::size_t j, double2 sum) const {
+    const double count = static_cast<double>(o.input.rows), shifted = sum.x / count;
+    const double mean = static_cast<double>(Pack<T>::toFloat(firstRow[j])) + shifted;
+    const double difference = sum.y / count - shifted * shifted;
+    const double variance = difference < 0 ? 0 : difference;  // NaN stays NaN
+    set(o.mean, 0, j, mean);
+    set(o.variance, 0, j, variance);
+    const double scale = atOr(o.gamma, 0, j, 1) / sqrt(variance + double{o.epsilon});
+    const auto high = static_cast<float>(mean);
+    return {high, static_cast<float>(mean - double{high}), static_cast<float>(scale),
+            static_cast<float>(atOr(o.beta, 0, j, 0))};
+  }
+  __device__ Finishing finishing(std::size_t, const float4* known) const {
+    Finishing f;
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      f.mean[n] = known[n].x;
+      f.meanRest[n] = known[n].y;
+      f.scale[n] = known[n].z;
+      f.beta[n] = known[n].w;
+    }
+    return f;
+  }
+  __device__ void finish(const Finishing& f, const Row& row, std::size_t i, std::size_t j) const {
+    const Pack<T> x = Pack<T>::of(row);
+    Pack<T> result;
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      const float z = fmaf((x.value[n] - f.mean[n]) - f.meanRest[n], f.scale[n], f.beta[n]);
+      result.value[n] = valueOf<kKind>(o.neuron, z);
+    }
+    storePack(o.result, i, j, result);
+  }
+};
+
+template <class T, NeuronKind kKind>
+struct GradientBody {
+  static constexpr int kSize = Pack<T>::kSize;
+  struct Columns {
+    float mean[kSize], deviation[kSize], gamma[kSize], beta[kSize];  // deviation: 1 / sqrt(variance + epsilon)
+  };
+  struct Finishing {
+    Columns columns;
+    float scale[kSize], meanG[kSize], meanGXhat[kSize];
+  };
+  struct Row {
+    uint4 gradient;
+    uint4 input;
+  };
+
+  MatrixBatchNormalizationGradient o;
+
+  __device__ Columns columns(std::size_t j) const {
+    Columns columns;
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      columns.mean[n] = static_cast<float>(at(o.mean, 0, j + n));
+      columns.deviation[n] = static_cast<float>(1 / sqrt(at(o.variance, 0, j + n) + double{o.epsilon}));
+      columns.gamma[n] = static_cast<float>(atOr(o.gamma, 0, j + n, 1));
+      columns.beta[n] = static_cast<float>(atOr(o.beta, 0, j + n, 0));
+    }
+    return columns;
+  }
+  __device__ Row load(std::size_t i, std::size_t j, bool isLast) const {
+    return {loadPack<T>(o.gradient, i, j, isLast), loadPack<T>(o.input, i, j, isLast)};
+  }
+  __device__ float2 terms(const Columns& columns, const Pack<T>& gradient, const Pack<T>& x, int n) const {
+    const float xhat = (x.value[n] - columns.mean[n]) * columns.deviation[n];
+    if constexpr (kKind == NeuronKind::none) return {gradient.value[n], xhat};
+    const float z = fmaf(columns.gamma[n], xhat, columns.beta[n]);
+    return {gradient.value[n] * derivativeOf<kKind>(o.neuron, z), xhat};
+  }
+  __device__ void add(const Columns& columns, const Row& row, Sums<T>& sums) const {
+    const Pack<T> gradient = Pack<T>::of(row.gradient), x = Pack<T>::of(row.input);
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      const float2 t = terms(columns, gradient, x, n);
+      sums.x[n] += double{t.x};
+      sums.y[n] = fma(double{t.x}, double{t.y}, sums.y[n]);
+    }
+  }
+  __device__ float4 store(std::size_t j, double2 sum) const {
+    if (o.resultForBeta.data) set(o.resultForBeta, 0, j, sum.x);
+    if (o.resultForGamma.data) set(o.resultForGamma, 0, j, sum.y);
+    const double count = static_cast<double>(o.input.rows);
+    const double scale = atOr(o.gamma, 0, j, 1) / sqrt(at(o.variance, 0, j) + double{o.epsilon});
+    return {static_cast<float>(scale), static_cast<float>(sum.x / count), static_cast<float>(sum.y / count), 0};
+  }
+  __device__ Finishing finishing(std::size_t j, const float4* known) const {
+    Finishing f;
+    f.columns = columns(j);
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      f.scale[n] = known[n].x;
+      f.meanG[n] = known[n].y;
+      f.meanGXhat[n] = known[n].z;
+    }
+    return f;
+  }
+  __device__ void finish(const Finishing& f, const Row& row, std::size_t i, std::size_t j) const {
+    const Pack<T> gradient = Pack<T>::of(row.gradient), x = Pack<T>::of(row.input);
+    Pack<T> result;
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) {
+      const float2 t = terms(f.columns, gradient, x, n);
+      result.value[n] = f.scale[n] * fmaf(-t.y, f.meanGXhat[n], t.x - f.meanG[n]);
+    }
+    storePack(o.resultForData, i, j, result);
+  }
+};
+
+const char* refusesTwoPasses(const MatrixBatchNormalization& o, const Context&) {
+  if (!o.computeStatistics) return "the statistics are given";
+  if (o.result.type != o.input.type || !isPacked(o.input) || !isPacked(o.result)) {
+    return "rows are no whole, aligned packs of 16 bytes, or there are several matrices";
+  }
+  return nullptr;
+}
+
+const char* refusesThreePasses(const MatrixBatchNormalizationGradient& o, const Context&) {
+  if (o.gradient.type != o.input.type || o.resultForData.type != o.input.type || !isPacked(o.input) ||
+      !isPacked(o.gradient) || !isPacked(o.resultForData)) {
+    return "rows are no whole, aligned packs of 16 bytes, or there are several matrices";
+  }
+  return nullptr;
+}
+
+void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
+  dispatchType(o.input.type, [&]<class T>(T) {
+    const bool isInPlace = o.input.data == o.result.data;
+    const T* firstRow = reinterpret_cast<const T*>(o.input.data);
+    if (isInPlace) {
+      T* const copy = context.scratch<T>(o.input.columns);
+      check(cudaMemcpyAsync(copy, firstRow, o.input.columns * sizeof(T), cudaMemcpyDeviceToDevice, context.stream),
+            "A copy did not start");
+      firstRow = copy;
+    }
+    dispatchKind(o.neuron.type, [&](auto kind) {
+      launchColumnStatistics<T>(o.input.rows, o.input.columns, 1, ForwardBody<T, kind.value>{o, firstRow}, context);
+    });
+  });
+}
+
+void runThreePasses(const MatrixBatchNormalizationGradient& o, Context& context) {
+  dispatchType(o.input.type, [&]<class T>(T) {
+    dispatchKind(o.neuron.type, [&](auto kind) {
+      launchColumnStatistics<T>(o.input.rows, o.input.columns, 2, GradientBody<T, kind.value>{o}, context);
+    });
+  });
+}
+
+constexpr std::array<Candidate<MatrixBatchNormalization>, 2> kCandidates = {
+    {{"two passes", refusesTwoPasses, runTwoPasses}, {"plain", acceptsAll, runPlain}}};
+constexpr std::array<Candidate<MatrixBatchNormalizationGradient>, 2> kGradientCandidates = {
+    {{"three passes", refusesThreePasses, runThreePasses}, {"plain", acceptsAll, runGradientPlain}}};
+
+}  // namespace
+
+void run(const MatrixBatchNormalization& operation, Context& context, Explainer* explainer) {
+  runOrExplain(kCandidates, operation, context, explainer);
+}
+
+void run(const MatrixBatchNormalizationGradient& operation, Context& context, Explainer* explainer) {
+  runOrExplain(kGradientCandidates, operation, context, explainer);
+}
+
+}  // namespace metalloid::cuda

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "backends/cuda/context.hpp"
+#include "math/neuron.hpp"
+#include "operations/views.hpp"
+
+namespace metalloid::cuda {
+
+/// What every product comes down to: result = f(alpha * op(left) * op(right) + bias + beta * result).
+struct Product {
+  operations::MatrixView left;   // [M, K], stored [K, M] when transposed
+  operations::MatrixView right;  // [K, N], stored [N, K] when transposed
+  operations::MatrixView result;
+  operations::VectorView bias = {};
+  bool transposeLeft = false;
+  bool transposeRight = false;
+  double alpha = 1;
+  double beta = 0;
+  math::Neuron neuron = {};
+  bool allowReducedPrecision = false;
+};
+
+/// Why cuBLASLt cannot compute a product; nullptr: it can.
+const char* refusesLibraryProduct(const Product& product);
+
+void runLibraryProduct(const Product& product, Context& context);
+void runPlainProduct(const Product& product, Context& context);
+
+/// What queues keep of cuBLASLt: the handle, the workspace, and the algorithm of every shape seen.
+std::shared_ptr<Products> makeProducts();
+
+}  // namespace metalloid::cuda
