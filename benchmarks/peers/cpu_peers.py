@@ -23,7 +23,12 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-REST_SECONDS = 0.02
+
+# Idle threads go on spinning after a turn, for 10 ms (OpenMP) or 60 ms (OpenBLAS), and would slow down the next process.
+# It begins when the last one has used less than IDLE_SHARE of a processor over IDLE_SECONDS.
+IDLE_SECONDS = 0.01
+IDLE_SHARE = 0.05
+LONGEST_REST_SECONDS = 1.0
 
 # Largest difference of a formula, relative to the largest value of its tensor: float32 sums of some hundred terms
 # differ by some hundred roundings (2**-24 each) when they are taken in another order; a wrong formula by much more.
@@ -50,6 +55,26 @@ class Process:
         if not answer:
             raise RuntimeError(f"{self.process.args[0]} ended at: {line}")
         return json.loads(answer)
+
+    def processor_seconds(self):
+        """What its threads have used so far."""
+        total = 0
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # the thread has ended
+        return total * 1e-9
+
+    def wait_until_idle(self):
+        end = time.monotonic() + LONGEST_REST_SECONDS
+        used = self.processor_seconds()
+        while time.monotonic() < end:
+            time.sleep(IDLE_SECONDS)
+            before, used = used, self.processor_seconds()
+            if used - before < IDLE_SHARE * IDLE_SECONDS:
+                return
+        raise SystemExit(f"{self.process.args}: still busy {LONGEST_REST_SECONDS} s after its turn")
 
     def close(self):
         self.process.stdin.close()
@@ -121,13 +146,14 @@ def compare(ours, peers, problem, rounds, steps):
     samples = {name: [] for name, _, _ in players}
     for name, player, variant in players:  # the first turn finds the iterations, compiles and warms up
         answer = player.repeat(1, variant)
+        player.wait_until_idle()
         if "failed" in answer:
             raise SystemExit(f"{name}, {problem}: {answer}")
     for turn in range(rounds):
         order = players[turn % len(players) :] + players[: turn % len(players)]
         for name, player, variant in order if turn % 2 == 0 else order[::-1]:
-            time.sleep(REST_SECONDS)
             answer = player.repeat(steps, variant)
+            player.wait_until_idle()
             if "failed" in answer:
                 raise SystemExit(f"{name}, {problem}: {answer}")
             samples[name].append(statistics.median(answer["seconds"]))
