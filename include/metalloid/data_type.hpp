@@ -37,6 +37,7 @@ enum class DataType : std::uint32_t {
   bool_ = alternateEncodingBit | 8u,  ///< One byte; true unless 0.
   unorm1 = normalizedBit | 1u,        ///< One bit, 0 or 1; no matrix or vector holds it.
   unorm8 = normalizedBit | 8u,        ///< One byte b that stands for b / 255.
+  unorm16 = normalizedBit | 16u,      ///< Metalloid extension: two bytes w that stand for w / 65535.
 };
 
 /// The number of bits of one element (MPSDataTypeBitsCount).

@@ -32,4 +32,22 @@ struct Region {
   friend bool operator==(const Region&, const Region&) = default;
 };
 
+/// The whole destination. Source: MPSRectNoClip.
+inline constexpr Region regionNoClip{{0, 0, 0}, {all, all, all}};
+
+/// A signed position: pixels, and in z an image of a container. Source: MPSOffset.
+struct Offset {
+  std::ptrdiff_t x = 0;  ///< Columns to the right.
+  std::ptrdiff_t y = 0;  ///< Rows down.
+  std::ptrdiff_t z = 0;  ///< Images.
+  friend bool operator==(const Offset&, const Offset&) = default;
+};
+
+/// `length` items from `location` on. Source: NSRange.
+struct Range {
+  std::size_t location = 0;  ///< The first one.
+  std::size_t length = 0;    ///< How many.
+  friend bool operator==(const Range&, const Range&) = default;
+};
+
 }  // namespace metalloid

@@ -142,13 +142,19 @@ const Buffer& ArrayImplementation::buffer() const {
 std::byte* ArrayImplementation::address() {
   if (!isTemporary_) return implementation(buffer_).address() + offset_;
   if (!storage_) storage_ = owner_->takeTemporaryStorage(layout_.storageBytes());
-  return storage_->address();
+  return storage_->address() + storageOffset_;
 }
 
 void ArrayImplementation::setReadCount(std::size_t count) {
   if (readCount_ == 0) refuse(fmt::format("The readCount of {} is 0 already: its contents are gone.", name()));
   readCount_ = count;
-  if (count == 0 && storage_ && owner_) owner_->giveTemporaryStorage(std::move(storage_));
+  if (count == 0 && storage_ && owner_ && !isPlaced_) owner_->giveTemporaryStorage(std::move(storage_));
+}
+
+void ArrayImplementation::place(Ref<Storage> block, std::size_t offset) {
+  storage_ = std::move(block);
+  storageOffset_ = offset;
+  isPlaced_ = true;
 }
 
 void ArrayImplementation::endTemporary() {

@@ -70,6 +70,8 @@ class ArrayImplementation final : public RefCounted {
   /// One encode has read it.
   void countRead() { setReadCount(readCount_ - 1); }
   void endTemporary();
+  /// Storage within a block that others share and that is not given back with the last read.
+  void place(Ref<Storage> block, std::size_t offset);
 
   template <class T>
   void write(std::span<const T> values);
@@ -90,6 +92,8 @@ class ArrayImplementation final : public RefCounted {
   CommandBufferImplementation* owner_ = nullptr;
   std::size_t readCount_ = 1;
   Ref<Storage> storage_;
+  std::size_t storageOffset_ = 0;
+  bool isPlaced_ = false;
 };
 
 /// A new temporary, adopted by the command buffer. @throws Error (invalidArgument) for a nil or committed command

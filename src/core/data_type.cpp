@@ -38,6 +38,8 @@ std::string_view name(DataType type) {
       return "unorm1";
     case DataType::unorm8:
       return "unorm8";
+    case DataType::unorm16:
+      return "unorm16";
     default:
       return "unknown";
   }

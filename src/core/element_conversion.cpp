@@ -17,9 +17,17 @@
 namespace metalloid::detail {
 namespace {
 
-struct Unorm8 {
-  std::uint8_t code;
+/// An integer that stands for its share of the largest.
+template <std::unsigned_integral Code>
+struct Unorm {
+  static constexpr double kOne = std::numeric_limits<Code>::max();
+  Code code;
 };
+
+template <class T>
+inline constexpr bool isUnorm = false;
+template <class Code>
+inline constexpr bool isUnorm<Unorm<Code>> = true;
 
 /// A byte that is true unless 0; a C++ bool may not hold the other values that a buffer may.
 struct Bool {
@@ -49,8 +57,8 @@ To toInteger(From value) {
 /// Any element as a number that holds it exactly: double for floating point, itself for integers.
 template <class From>
 auto exactly(From value) {
-  if constexpr (std::same_as<From, Unorm8>) {
-    return value.code / 255.0;
+  if constexpr (isUnorm<From>) {
+    return value.code / From::kOne;
   } else if constexpr (std::same_as<From, Bool>) {
     return static_cast<std::uint8_t>(value.code != 0);
   } else if constexpr (std::integral<From>) {
@@ -63,9 +71,8 @@ auto exactly(From value) {
 template <class To, class From>
 To convert(From value) {
   const auto exact = exactly(value);
-  if constexpr (std::same_as<To, Unorm8>) {
-    const double number = static_cast<double>(exact);
-    return {std::isnan(number) ? std::uint8_t{0} : toInteger<std::uint8_t>(std::nearbyint(number * 255.0))};
+  if constexpr (isUnorm<To>) {
+    return {toInteger<decltype(To::code)>(static_cast<double>(exact) * To::kOne)};
   } else if constexpr (std::same_as<To, Bool>) {
     return {static_cast<std::uint8_t>(exact != 0)};
   } else if constexpr (std::integral<To>) {
@@ -106,7 +113,9 @@ auto withElementType(DataType type, F&& f) {
     case DataType::bool_:
       return f(Bool{});
     case DataType::unorm8:
-      return f(Unorm8{});
+      return f(Unorm<std::uint8_t>{});
+    case DataType::unorm16:
+      return f(Unorm<std::uint16_t>{});
     default:
       throw Error(ErrorCode::unsupported, fmt::format("Elements of type {} cannot be read or written.", name(type)));
   }

@@ -42,6 +42,31 @@ std::string shape(const OptimizerStochasticGradientDescent& o) { return typed(o.
 std::string shape(const OptimizerRMSProp& o) { return typed(o.operands.values); }
 std::string shape(const OptimizerAdam& o) { return typed(o.operands.values); }
 
+std::string text(const ImageView& view) {
+  return fmt::format("{} of {} x {} x {} {}", view.images, view.height, view.width, view.channels, name(view.type));
+}
+
+/// Image kernels are told by what they read and write.
+template <class O>
+std::string shape(const O& o) {
+  std::string words;
+  const auto add = [&](const ImageView& view) {
+    if (!view) return;
+    if (!words.empty()) words += " to ";
+    words += text(view);
+  };
+  if constexpr (requires { o.primary; }) {
+    add(o.primary);
+  } else if constexpr (requires { o.source; }) {
+    add(o.source);
+  } else if constexpr (requires { o.gradient; }) {
+    add(o.gradient);
+  }
+  if constexpr (requires { o.result; }) add(o.result);
+  if constexpr (requires { o.window; }) words += fmt::format(", {} x {} taps", o.window.y.taps, o.window.x.taps);
+  return words;
+}
+
 }  // namespace
 
 std::string describe(const Operation& operation) {

@@ -1,0 +1,65 @@
+// Image kernels on their way: each goes to the file of its name, and this file goes with the last.
+
+#include "backends/reference/kernels.hpp"
+
+#include <metalloid/error.hpp>
+
+namespace metalloid::reference {
+namespace {
+
+[[noreturn]] void notYet(const char* name) {
+  throw Error(ErrorCode::unsupported, std::string(name) + " is not there yet.");
+}
+
+}  // namespace
+
+void run(const operations::CNNConvolution&) { notYet(operations::CNNConvolution::kName); }
+void run(const operations::CNNConvolutionGradientForData&) { notYet(operations::CNNConvolutionGradientForData::kName); }
+void run(const operations::CNNConvolutionGradientForWeightsAndBias&) {
+  notYet(operations::CNNConvolutionGradientForWeightsAndBias::kName);
+}
+void run(const operations::CNNSubPixel&) { notYet(operations::CNNSubPixel::kName); }
+void run(const operations::CNNPooling&) { notYet(operations::CNNPooling::kName); }
+void run(const operations::CNNPoolingGradient&) { notYet(operations::CNNPoolingGradient::kName); }
+void run(const operations::CNNBatchNormalizationStatistics&) {
+  notYet(operations::CNNBatchNormalizationStatistics::kName);
+}
+void run(const operations::CNNBatchNormalization&) { notYet(operations::CNNBatchNormalization::kName); }
+void run(const operations::CNNBatchNormalizationStatisticsGradient&) {
+  notYet(operations::CNNBatchNormalizationStatisticsGradient::kName);
+}
+void run(const operations::CNNBatchNormalizationGradient&) { notYet(operations::CNNBatchNormalizationGradient::kName); }
+void run(const operations::CNNGroupNormalization&) { notYet(operations::CNNGroupNormalization::kName); }
+void run(const operations::CNNGroupNormalizationGradient&) { notYet(operations::CNNGroupNormalizationGradient::kName); }
+void run(const operations::CNNSpatialNormalization&) { notYet(operations::CNNSpatialNormalization::kName); }
+void run(const operations::CNNSpatialNormalizationGradient&) {
+  notYet(operations::CNNSpatialNormalizationGradient::kName);
+}
+void run(const operations::CNNLocalContrastNormalization&) { notYet(operations::CNNLocalContrastNormalization::kName); }
+void run(const operations::CNNLocalContrastNormalizationGradient&) {
+  notYet(operations::CNNLocalContrastNormalizationGradient::kName);
+}
+void run(const operations::CNNCrossChannelNormalization&) { notYet(operations::CNNCrossChannelNormalization::kName); }
+void run(const operations::CNNCrossChannelNormalizationGradient&) {
+  notYet(operations::CNNCrossChannelNormalizationGradient::kName);
+}
+void run(const operations::CNNSoftMax&) { notYet(operations::CNNSoftMax::kName); }
+void run(const operations::CNNSoftMaxGradient&) { notYet(operations::CNNSoftMaxGradient::kName); }
+void run(const operations::CNNDropout&) { notYet(operations::CNNDropout::kName); }
+void run(const operations::CNNDropoutGradient&) { notYet(operations::CNNDropoutGradient::kName); }
+void run(const operations::CNNArithmetic&) { notYet(operations::CNNArithmetic::kName); }
+void run(const operations::CNNArithmeticGradient&) { notYet(operations::CNNArithmeticGradient::kName); }
+void run(const operations::ImageCopy&) { notYet(operations::ImageCopy::kName); }
+void run(const operations::ImageFill&) { notYet(operations::ImageFill::kName); }
+void run(const operations::NNReshape&) { notYet(operations::NNReshape::kName); }
+void run(const operations::CNNUpsampling&) { notYet(operations::CNNUpsampling::kName); }
+void run(const operations::CNNUpsamplingGradient&) { notYet(operations::CNNUpsamplingGradient::kName); }
+void run(const operations::NNReduce&) { notYet(operations::NNReduce::kName); }
+void run(const operations::NNReduceWeighted&) { notYet(operations::NNReduceWeighted::kName); }
+void run(const operations::NNReductionSpatialMeanGradient&) {
+  notYet(operations::NNReductionSpatialMeanGradient::kName);
+}
+void run(const operations::CNNLoss&) { notYet(operations::CNNLoss::kName); }
+void run(const operations::NNLossGradient&) { notYet(operations::NNLossGradient::kName); }
+
+}  // namespace metalloid::reference
