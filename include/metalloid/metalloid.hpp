@@ -5,6 +5,9 @@
 
 #include <metalloid/archive.hpp>
 #include <metalloid/buffer.hpp>
+#include <metalloid/cnn_kernel.hpp>
+#include <metalloid/cnn_loss_type.hpp>
+#include <metalloid/cnn_neuron.hpp>
 #include <metalloid/cnn_neuron_type.hpp>
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/command_queue.hpp>
@@ -12,6 +15,8 @@
 #include <metalloid/device.hpp>
 #include <metalloid/error.hpp>
 #include <metalloid/geometry.hpp>
+#include <metalloid/image.hpp>
+#include <metalloid/image_edge_mode.hpp>
 #include <metalloid/kernel.hpp>
 #include <metalloid/kernel_options.hpp>
 #include <metalloid/matrix.hpp>
@@ -27,6 +32,8 @@
 #include <metalloid/matrix_softmax_cross_entropy.hpp>
 #include <metalloid/matrix_sum.hpp>
 #include <metalloid/nn_optimizer.hpp>
+#include <metalloid/nn_padding.hpp>
+#include <metalloid/state.hpp>
 #include <metalloid/vector.hpp>
 
 /// Neural-network training kernels with the semantics of Metal Performance Shaders. Class names are Apple's without the

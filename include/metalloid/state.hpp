@@ -106,7 +106,8 @@ class NNGradientState : public State {
   explicit NNGradientState(const State& state);
 
  protected:
-  using State::State;
+  /// For derived handles.
+  explicit NNGradientState(detail::Ref<detail::RefCounted> implementation) : State(std::move(implementation)) {}
 };
 
 /// The same of a kernel with two sources. Source: MPSNNBinaryGradientState.
@@ -117,7 +118,8 @@ class NNBinaryGradientState : public State {
   explicit NNBinaryGradientState(const State& state);
 
  protected:
-  using State::State;
+  /// For derived handles.
+  explicit NNBinaryGradientState(detail::Ref<detail::RefCounted> implementation) : State(std::move(implementation)) {}
 };
 
 /// The same of a kernel with any number of sources. Source: MPSNNMultiaryGradientState.
@@ -128,7 +130,8 @@ class NNMultiaryGradientState : public State {
   explicit NNMultiaryGradientState(const State& state);
 
  protected:
-  using State::State;
+  /// For derived handles.
+  explicit NNMultiaryGradientState(detail::Ref<detail::RefCounted> implementation) : State(std::move(implementation)) {}
 };
 
 }  // namespace metalloid

@@ -41,6 +41,15 @@ std::string Encoding::describe(std::string_view role, const ArrayImplementation&
   return fmt::format("{} ({})", array.name(), role);
 }
 
+void Encoding::checkTemporary(const std::string& name, bool isTemporary, const CommandBufferImplementation* owner,
+                              std::size_t readCount) const {
+  if (!isTemporary) return;
+  if (!owner) refuse(fmt::format("{} belongs to a command buffer that is committed or gone.", name));
+  if (owner != &commandBuffer_) refuse(fmt::format("{} belongs to another command buffer.", name));
+  if (readCount == 0)
+    refuse(fmt::format("{} has been read as often as its readCount allowed: its contents are gone.", name));
+}
+
 ArrayImplementation* Encoding::check(std::string_view role, const Handle& handle, bool optional, Access access) {
   if (!handle) {
     if (optional) return nullptr;
@@ -51,16 +60,7 @@ ArrayImplementation* Encoding::check(std::string_view role, const Handle& handle
     refuse(fmt::format("{} is on device {}, but the command buffer is on device {}.", describe(role, array),
                        array.device().name(), commandBuffer_.device().name()));
   }
-  if (array.isTemporary()) {
-    if (!array.owner())
-      refuse(fmt::format("{} belongs to a command buffer that is committed or gone.", describe(role, array)));
-    if (array.owner() != &commandBuffer_)
-      refuse(fmt::format("{} belongs to another command buffer.", describe(role, array)));
-    if (array.readCount() == 0) {
-      refuse(fmt::format("{} has been read as often as its readCount allowed: its contents are gone.",
-                         describe(role, array)));
-    }
-  }
+  checkTemporary(describe(role, array), array.isTemporary(), array.owner(), array.readCount());
   uses_.push_back({.array = &array, .role = role, .access = access, .region = {}});
   return &array;
 }
@@ -321,11 +321,26 @@ void Encoding::checkOverlaps() const {
 }
 
 void Encoding::record(operations::Operation operation) {
+  std::vector<operations::Operation> operations;
+  operations.push_back(std::move(operation));
+  record(std::move(operations));
+}
+
+void Encoding::record(std::vector<operations::Operation> operations) {
   checkOverlaps();
+  checkImageOverlaps();
   // From here on nothing throws but for memory; what could have been refused has been.
   const bool verbose = contains(kernel_.options, KernelOptions::verbose);
-  commandBuffer_.record(std::move(operation), kernelName_);
-  if (verbose || logIsOn()) logChoice(commandBuffer_);
+  for (auto* const part : {&prologue_, &operations}) {
+    for (auto& operation : *part) {
+      commandBuffer_.record(std::move(operation), kernelName_);
+      if (verbose || logIsOn()) logChoice(commandBuffer_);
+    }
+  }
+  finish();
+}
+
+void Encoding::finish() {
   for (const Use& use : uses_) {
     if (!use.array->isTemporary()) {
       commandBuffer_.use(implementation(use.array->buffer()));
@@ -341,6 +356,7 @@ void Encoding::record(operations::Operation operation) {
                     [&](const Use& earlier) { return earlier.array == use.array && earlier.access != Access::write; });
     if (!seen) use.array->countRead();
   }
+  finishImages();
 }
 
 }  // namespace metalloid::detail

@@ -2,12 +2,16 @@
 
 #include "core/array_implementation.hpp"
 #include "core/buffer_implementation.hpp"
+#include "core/image_implementation.hpp"
+#include "core/state_implementation.hpp"
 #include "operations/operation.hpp"
 
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/geometry.hpp>
+#include <metalloid/image.hpp>
 #include <metalloid/kernel.hpp>
 #include <metalloid/matrix.hpp>
+#include <metalloid/state.hpp>
 #include <metalloid/vector.hpp>
 
 #include <cstddef>
@@ -25,8 +29,18 @@ struct Batch {
   std::size_t count = 1;
 };
 
-/// One encode call of a matrix kernel: checks every operand, resolves origins and batches to views, and records the
-/// operation. Until `record` nothing has happened; whatever throws before leaves the command buffer as it was.
+/// A rectangle of pixels.
+struct PixelRect {
+  std::size_t x = 0;
+  std::size_t y = 0;
+  std::size_t width = 0;
+  std::size_t height = 0;
+
+  friend bool operator==(const PixelRect&, const PixelRect&) = default;
+};
+
+/// One encode call of a kernel: checks every operand, resolves origins, regions and batches to views, and records the
+/// operations. Until `record` nothing has happened; whatever throws before leaves the command buffer as it was.
 class Encoding {
  public:
   /// A matrix operand after its own checks: not nil, right device, usable temporary, origin inside.
@@ -73,6 +87,38 @@ class Encoding {
     bool isResult_ = false;
   };
 
+  /// The images of a batch operand after its own checks: not empty, not nil, of one size and format, right device,
+  /// usable temporaries.
+  class ImageOperand {
+   public:
+    bool given() const { return !addresses_.empty(); }
+    std::size_t images() const { return addresses_.size(); }
+    const ImageDescriptor& descriptor() const { return descriptor_; }  ///< Of one image.
+    std::size_t width() const { return descriptor_.width; }
+    std::size_t height() const { return descriptor_.height; }
+    std::size_t channels() const { return descriptor_.featureChannels; }
+
+    /// The pixels of `rect` and `channels` channels from `firstChannel` on. @throws Error (invalidArgument) when they
+    /// are not there.
+    operations::ImageView view(PixelRect rect, std::size_t firstChannel, std::size_t channels);
+    /// All pixels.
+    operations::ImageView view(std::size_t firstChannel, std::size_t channels);
+    /// Everything.
+    operations::ImageView view();
+
+   private:
+    friend class Encoding;
+    Encoding* encoding_ = nullptr;
+    std::size_t use_ = 0;
+    ImageDescriptor descriptor_;
+    std::string_view role_;
+    std::string name_;
+    std::vector<std::byte*> addresses_;
+    std::size_t pixelBytes_ = 0;
+    std::size_t rowBytes_ = 0;
+    std::size_t imageBytes_ = 0;
+  };
+
   /// @throws Error (invalidArgument) for a command buffer that is nil, committed or of another device.
   Encoding(const Kernel& kernel, const CommandBuffer& commandBuffer);
 
@@ -90,6 +136,24 @@ class Encoding {
   VectorOperand optionalSource(std::string_view role, const Vector& vector, Origin origin = {});
   VectorOperand optionalResult(std::string_view role, const Vector& vector, Origin origin = {});
   VectorOperand optionalUpdate(std::string_view role, const Vector& vector, Origin origin = {});
+
+  // Images: from containers of several, `count` images from `firstImage` on.
+
+  ImageOperand source(std::string_view role, const ImageBatch& images, std::size_t firstImage = 0,
+                      std::size_t count = 1);
+  ImageOperand result(std::string_view role, const ImageBatch& images, std::size_t firstImage = 0,
+                      std::size_t count = 1);
+  /// An operand without images when the batch is empty.
+  ImageOperand optionalSource(std::string_view role, const ImageBatch& images);
+  ImageOperand optionalResult(std::string_view role, const ImageBatch& images);
+
+  /// The encode reads a state: checks it, and lowers the read count of a temporary one. Its vectors and images are
+  /// operands like others.
+  void reads(std::string_view role, const State& state);
+
+  /// A region of the source that may lie outside of it: where it does, a copy is made that has what the edge mode says.
+  operations::ImageView region(ImageOperand& operand, Offset offset, std::size_t width, std::size_t height,
+                               std::size_t firstChannel, std::size_t channels, ImageEdgeMode edgeMode);
 
   /// A library-owned buffer that the operation reads, such as PReLU slopes; kept alive with the command buffer.
   operations::VectorView constant(const Buffer& buffer, std::size_t length, DataType type);
@@ -112,9 +176,16 @@ class Encoding {
   void allowInPlace(const MatrixOperand& result, const MatrixOperand& source);
   void allowInPlace(const VectorOperand& result, const VectorOperand& source);
 
+  /// An operation that comes before those of `record`.
+  void prepend(operations::Operation operation) { prologue_.push_back(std::move(operation)); }
+  /// Scratch on the device for the operations of this encode.
+  std::byte* scratch(std::size_t bytes);
+
   /// Checks overlaps, records the operation, keeps the operands alive and lowers the read counts of temporaries: once
   /// for each distinct object.
   void record(operations::Operation operation);
+  /// The same for several, in order.
+  void record(std::vector<operations::Operation> operations);
 
   /// Throws Error (invalidArgument), with the encode as context.
   [[noreturn]] void refuse(std::string message) const;
@@ -139,6 +210,24 @@ class Encoding {
     std::string_view sourceRole;
   };
 
+  /// The images of one operand.
+  struct ImageUse {
+    std::string name;
+    std::string_view role;
+    Access access;
+    std::vector<Ref<ImageImplementation>> images;
+    operations::ImageView region;
+    bool hasRegion = false;
+  };
+
+  ImageOperand images(std::string_view role, const ImageBatch& images, std::size_t firstImage, std::size_t count,
+                      Access access);
+  void checkTemporary(const std::string& name, bool isTemporary, const CommandBufferImplementation* owner,
+                      std::size_t readCount) const;
+  void checkImageOverlaps() const;
+  void finish();
+  void finishImages();
+
   ArrayImplementation* check(std::string_view role, const Handle& handle, bool optional, Access access);
   void checkOrigin(std::string_view role, const ArrayImplementation& array, Origin origin) const;
   MatrixOperand matrix(std::string_view role, const Matrix& matrix, Origin origin, bool optional, Access access);
@@ -154,6 +243,10 @@ class Encoding {
   std::vector<Use> uses_;
   std::vector<Ref<BufferImplementation>> constants_;
   std::vector<Allowance> allowances_;
+  std::vector<ImageUse> imageUses_;
+  std::vector<Ref<StateImplementation>> states_;
+  std::vector<operations::Operation> prologue_;
+  std::vector<Ref<Storage>> scratch_;
 };
 
 }  // namespace metalloid::detail

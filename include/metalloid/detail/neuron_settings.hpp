@@ -7,6 +7,10 @@
 #include <span>
 #include <vector>
 
+namespace metalloid {
+struct NNNeuronDescriptor;
+}
+
 namespace metalloid::math {
 struct Neuron;
 }
@@ -27,6 +31,10 @@ class NeuronSettings {
   /// PReLU with one slope a column, copied. @throws Error (invalidArgument) when there is none or one is NaN.
   void setPReLU(const Device& device, std::span<const float> slopes);
 
+  /// What a descriptor says. @throws as both of the above.
+  void set(const Device& device, const NNNeuronDescriptor& descriptor);
+  NNNeuronDescriptor descriptor() const;
+
   CNNNeuronType type() const { return type_; }
   float a() const { return a_; }
   float b() const { return b_; }
@@ -34,6 +42,7 @@ class NeuronSettings {
   /// The function with the constants derived from its parameters, for an operation.
   math::Neuron function() const;
 
+  std::span<const float> slopes() const { return slopes_; }
   std::size_t slopeCount() const { return slopes_.size(); }
   const Buffer& slopesOnDevice() const { return slopesOnDevice_; }
 

@@ -88,4 +88,9 @@ inline constexpr auto kCandidates<operations::OptimizerRMSProp> = kSimdFirst<ope
 template <>
 inline constexpr auto kCandidates<operations::OptimizerAdam> = kSimdFirst<operations::OptimizerAdam>;
 
+template <>
+inline constexpr auto kCandidates<operations::CNNNeuron> = kSimdFirst<operations::CNNNeuron>;
+template <>
+inline constexpr auto kCandidates<operations::CNNNeuronGradient> = kSimdFirst<operations::CNNNeuronGradient>;
+
 }  // namespace metalloid::cpu

@@ -34,6 +34,9 @@ void runSimd(const operations::OptimizerStochasticGradientDescent& operation, Co
 void runSimd(const operations::OptimizerRMSProp& operation, Context& context);
 void runSimd(const operations::OptimizerAdam& operation, Context& context);
 
+void runSimd(const operations::CNNNeuron& operation, Context& context);
+void runSimd(const operations::CNNNeuronGradient& operation, Context& context);
+
 const char* refusesSimd(const operations::MatrixSum& operation, const Context& context);
 void runSimd(const operations::MatrixSum& operation, Context& context);
 const char* refusesRows(const operations::MatrixCopy& operation, const Context& context);

@@ -14,7 +14,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include <hwy/cache_control.h>
@@ -28,11 +31,35 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// Columns that a kernel takes at a time, so that converted rows and column sums stay in L1.
 inline constexpr std::size_t kSegment = 1024;
 
+/// Normalized integers, element by element: they come and go with images, hardly within a network.
+template <class Code>
+void normalizedToFloats(const std::byte* from, std::size_t count, float* to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    Code code;
+    std::memcpy(&code, from + i * sizeof(Code), sizeof(Code));
+    to[i] = static_cast<float>(code) / static_cast<float>(std::numeric_limits<Code>::max());
+  }
+}
+
+template <class Code>
+void floatsToNormalized(const float* from, std::size_t count, std::byte* to) {
+  constexpr float kOne = std::numeric_limits<Code>::max();
+  for (std::size_t i = 0; i < count; ++i) {
+    // To nearest even; NaN becomes 0.
+    const auto code = from[i] > 0 ? static_cast<Code>(std::nearbyint(std::min(from[i], 1.0F) * kOne)) : Code{0};
+    std::memcpy(to + i * sizeof(Code), &code, sizeof(Code));
+  }
+}
+
 HWY_INLINE void toFloats(const std::byte* from, DataType type, std::size_t count, float* to) {
   if (type == DataType::float16) {
     convertToFloats(reinterpret_cast<const Float16*>(from), count, to);
   } else if (type == DataType::bFloat16) {
     convertToFloats(reinterpret_cast<const BFloat16*>(from), count, to);
+  } else if (type == DataType::unorm8) {
+    normalizedToFloats<std::uint8_t>(from, count, to);
+  } else if (type == DataType::unorm16) {
+    normalizedToFloats<std::uint16_t>(from, count, to);
   } else {
     std::memcpy(to, from, count * sizeof(float));
   }
@@ -43,6 +70,10 @@ HWY_INLINE void fromFloats(const float* from, std::size_t count, DataType type, 
     convertFromFloats(from, count, reinterpret_cast<Float16*>(to));
   } else if (type == DataType::bFloat16) {
     convertFromFloats(from, count, reinterpret_cast<BFloat16*>(to));
+  } else if (type == DataType::unorm8) {
+    floatsToNormalized<std::uint8_t>(from, count, to);
+  } else if (type == DataType::unorm16) {
+    floatsToNormalized<std::uint16_t>(from, count, to);
   } else {
     std::memcpy(to, from, count * sizeof(float));
   }
