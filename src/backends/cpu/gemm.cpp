@@ -424,6 +424,9 @@ void multiplyMatrices(ThreadPool& pool, const Gemm& problem) {
 }
 
 }  // namespace
+
+const char* selectedTargetName() noexcept { return HWY_DYNAMIC_DISPATCH(targetName)(); }
+
 }  // namespace gemm_internal
 
 using namespace gemm_internal;
@@ -442,7 +445,7 @@ void gemm(ThreadPool& pool, const Gemm& problem) {
 
 std::size_t gemmScratchBytesPerThread() noexcept { return (kScratchFloats + kMaximumPartialFloats) * sizeof(float); }
 
-const char* gemmTargetName() noexcept { return HWY_DYNAMIC_DISPATCH(targetName)(); }
+const char* gemmTargetName() noexcept { return selectedTargetName(); }
 
 }  // namespace metalloid::cpu
 #endif  // HWY_ONCE
