@@ -93,4 +93,11 @@ inline constexpr auto kCandidates<operations::CNNNeuron> = kSimdFirst<operations
 template <>
 inline constexpr auto kCandidates<operations::CNNNeuronGradient> = kSimdFirst<operations::CNNNeuronGradient>;
 
+template <>
+inline constexpr auto kCandidates<operations::ImageCopy> = kSimdFirst<operations::ImageCopy>;
+template <>
+inline constexpr auto kCandidates<operations::ImageFill> = kSimdFirst<operations::ImageFill>;
+template <>
+inline constexpr auto kCandidates<operations::NNReshape> = kSimdFirst<operations::NNReshape>;
+
 }  // namespace metalloid::cpu

@@ -37,6 +37,10 @@ void runSimd(const operations::OptimizerAdam& operation, Context& context);
 void runSimd(const operations::CNNNeuron& operation, Context& context);
 void runSimd(const operations::CNNNeuronGradient& operation, Context& context);
 
+void runSimd(const operations::ImageCopy& operation, Context& context);
+void runSimd(const operations::ImageFill& operation, Context& context);
+void runSimd(const operations::NNReshape& operation, Context& context);
+
 const char* refusesSimd(const operations::MatrixSum& operation, const Context& context);
 void runSimd(const operations::MatrixSum& operation, Context& context);
 const char* refusesRows(const operations::MatrixCopy& operation, const Context& context);

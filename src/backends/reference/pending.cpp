@@ -49,9 +49,6 @@ void run(const operations::CNNDropout&) { notYet(operations::CNNDropout::kName);
 void run(const operations::CNNDropoutGradient&) { notYet(operations::CNNDropoutGradient::kName); }
 void run(const operations::CNNArithmetic&) { notYet(operations::CNNArithmetic::kName); }
 void run(const operations::CNNArithmeticGradient&) { notYet(operations::CNNArithmeticGradient::kName); }
-void run(const operations::ImageCopy&) { notYet(operations::ImageCopy::kName); }
-void run(const operations::ImageFill&) { notYet(operations::ImageFill::kName); }
-void run(const operations::NNReshape&) { notYet(operations::NNReshape::kName); }
 void run(const operations::CNNUpsampling&) { notYet(operations::CNNUpsampling::kName); }
 void run(const operations::CNNUpsamplingGradient&) { notYet(operations::CNNUpsamplingGradient::kName); }
 void run(const operations::NNReduce&) { notYet(operations::NNReduce::kName); }
