@@ -8,6 +8,7 @@
 #include <metalloid/cnn_kernel.hpp>
 #include <metalloid/cnn_loss_type.hpp>
 #include <metalloid/cnn_neuron.hpp>
+#include <metalloid/cnn_neuron_nodes.hpp>
 #include <metalloid/cnn_neuron_type.hpp>
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/command_queue.hpp>
@@ -31,6 +32,8 @@
 #include <metalloid/matrix_softmax.hpp>
 #include <metalloid/matrix_softmax_cross_entropy.hpp>
 #include <metalloid/matrix_sum.hpp>
+#include <metalloid/nn_graph.hpp>
+#include <metalloid/nn_nodes.hpp>
 #include <metalloid/nn_optimizer.hpp>
 #include <metalloid/nn_padding.hpp>
 #include <metalloid/state.hpp>

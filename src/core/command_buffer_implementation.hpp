@@ -71,6 +71,10 @@ class CommandBufferImplementation : public RefCounted {
   void adopt(ArrayImplementation& temporary);
   std::size_t temporaryBytes() const { return temporaryBytes_; }
 
+  /// Takes back what was recorded last, of an encode that failed half-way.
+  void dropRecordsFrom(std::size_t count) {
+    records_.erase(records_.begin() + static_cast<std::ptrdiff_t>(count), records_.end());
+  }
   const std::vector<Record>& records() const { return records_; }
 
   // Executing: called by executors, from any thread.

@@ -281,16 +281,16 @@ std::vector<T> ImageImplementation::read(DataLayout dataLayout) {
 
 ImageBatch makeTemporaryImages(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count,
                                const Ref<Storage>& block, std::size_t offset) {
-  ImageDescriptor one = descriptor, together = descriptor;
-  one.numberOfImages = 1;
-  together.numberOfImages = count;
+  ImageDescriptor together = descriptor;
+  together.numberOfImages = count * descriptor.numberOfImages;
   const auto made = makeTemporary(ArrayImplementation::Kind::matrix, commandBuffer, layoutOf(together));
   const Ref<ArrayImplementation> array(static_cast<ArrayImplementation*>(made.get()));
   if (block) array->place(block, offset);
   array->setReadCount(count);
   ImageBatch batch;
   batch.reserve(count);
-  for (std::size_t n = 0; n < count; ++n) batch.push_back(makeRef<ImageImplementation>(array, one, n)->handle());
+  for (std::size_t n = 0; n < count; ++n)
+    batch.push_back(makeRef<ImageImplementation>(array, descriptor, n * descriptor.numberOfImages)->handle());
   return batch;
 }
 

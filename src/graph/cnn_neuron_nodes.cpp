@@ -1,0 +1,106 @@
+#include "graph/graph_node.hpp"
+#include "math/neuron.hpp"
+
+#include <metalloid/cnn_neuron_nodes.hpp>
+#include <metalloid/error.hpp>
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace metalloid {
+namespace detail {
+namespace {
+
+void check(const NNNeuronDescriptor& descriptor, std::string_view className) {
+  if (descriptor.neuronType != CNNNeuronType::pReLU) {
+    math::checkNeuronParameters(descriptor.neuronType, descriptor.a, descriptor.b, descriptor.c);
+  } else if (descriptor.data.empty()) {
+    throw Error(ErrorCode::invalidArgument, fmt::format("The slopes of a {} are empty.", className));
+  }
+}
+
+class NeuronGradientFilter final : public Filter {
+ public:
+  explicit NeuronGradientFilter(NNNeuronDescriptor descriptor) : descriptor_(std::move(descriptor)) {
+    check(descriptor_, className());
+  }
+
+  std::string_view className() const override { return "CNNNeuronGradientNode"; }
+  bool isGradient() const override { return true; }
+  std::optional<NNNeuronDescriptor> neuronGradient() const override { return descriptor_; }
+  std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&, const BuildContext&) const override {
+    return single(CNNNeuronGradient(device, descriptor_));
+  }
+
+  const NNNeuronDescriptor& descriptor() const { return descriptor_; }
+
+ private:
+  NNNeuronDescriptor descriptor_;
+};
+
+class NeuronFilter final : public Filter {
+ public:
+  NeuronFilter(std::string_view className, NNNeuronDescriptor descriptor)
+      : className_(className), descriptor_(std::move(descriptor)) {
+    check(descriptor_, className);
+  }
+
+  std::string_view className() const override { return className_; }
+  StateKind stateKind() const override { return StateKind::gradient; }
+  std::optional<NNNeuronDescriptor> neuron() const override { return descriptor_; }
+
+  std::vector<GradientFilter> gradients(GraphNode& self, const Ref<GraphNode>& gradient) const override {
+    const CNNNeuronGradientNode node({.sourceGradient = gradient->imageNode(),
+                                      .sourceImage = sources.front()->imageNode(),
+                                      .gradientState = NNGradientStateNode(self.stateNode()),
+                                      .descriptor = descriptor_});
+    return {{Ref<GraphNode>(&implementation(node)), 0}};
+  }
+
+  std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&, const BuildContext&) const override {
+    return single(CNNNeuron(device, descriptor_));
+  }
+
+  const NNNeuronDescriptor& descriptor() const { return descriptor_; }
+
+ private:
+  std::string_view className_;  // of static storage
+  NNNeuronDescriptor descriptor_;
+};
+
+}  // namespace
+}  // namespace detail
+
+CNNNeuronNode::CNNNeuronNode(const char* className, const Arguments& arguments)
+    : NNFilterNode([&] {
+        auto filter = std::make_unique<detail::NeuronFilter>(className, arguments.descriptor);
+        filter->sources = {detail::vertex(arguments.source, "source")};
+        return detail::makeFilter(std::move(filter));
+      }()) {}
+
+float CNNNeuronNode::a() const { return detail::filterAs<detail::NeuronFilter>(*this).descriptor().a; }
+float CNNNeuronNode::b() const { return detail::filterAs<detail::NeuronFilter>(*this).descriptor().b; }
+float CNNNeuronNode::c() const { return detail::filterAs<detail::NeuronFilter>(*this).descriptor().c; }
+
+CNNNeuronGradientNode::CNNNeuronGradientNode(const Arguments& arguments)
+    : NNGradientFilterNode([&] {
+        auto filter = std::make_unique<detail::NeuronGradientFilter>(arguments.descriptor);
+        filter->sources = {detail::vertex(arguments.sourceGradient, "sourceGradient"),
+                           detail::vertex(arguments.sourceImage, "sourceImage")};
+        filter->sourceStates = {detail::vertex(arguments.gradientState, "gradientState")};
+        return detail::makeFilter(std::move(filter));
+      }()) {}
+
+CNNNeuronGradientNode::CNNNeuronGradientNode(const NNFilterNode& node) : NNGradientFilterNode(node) {
+  if (node && !dynamic_cast<detail::NeuronGradientFilter*>(detail::implementation(node).filter.get())) {
+    throw Error(ErrorCode::invalidArgument,
+                fmt::format("{} is no CNNNeuronGradientNode.", detail::implementation(node).name()));
+  }
+}
+
+const NNNeuronDescriptor& CNNNeuronGradientNode::descriptor() const {
+  return detail::filterAs<detail::NeuronGradientFilter>(*this).descriptor();
+}
+
+}  // namespace metalloid

@@ -1,0 +1,76 @@
+#pragma once
+
+#include "graph/filter.hpp"
+#include "graph/graph_node.hpp"
+#include "graph/plan.hpp"
+#include "graph/source_reads.hpp"
+#include "graph/storage_plan.hpp"
+
+#include <metalloid/command_queue.hpp>
+#include <metalloid/nn_graph.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace metalloid::detail {
+
+/// What copies of an NNGraph share: the plan, the kernels, and the storage of the last encode.
+class Graph : public std::enable_shared_from_this<Graph> {
+ public:
+  struct Result {
+    Ref<GraphNode> node;
+    bool isNeeded = true;
+  };
+
+  /// `copiesDataSources`: for a copy on another device.
+  Graph(const Device& device, std::vector<Result> results, bool allowFusion, bool copiesDataSources);
+
+  /// The same description on another device.
+  std::shared_ptr<Graph> copy(const Device& device) const;
+
+  const Plan& plan() const { return plan_; }
+  const Device& device() const { return device_; }
+  const std::vector<Result>& results() const { return results_; }
+  NNGraph::Memory memory() const { return memory_; }
+  std::string describe() const;
+
+  /// What one encode is given and gives.
+  struct Encode {
+    std::vector<ImageBatch> sourceImages;
+    std::vector<StateBatch> sourceStates;
+    bool isBatch = true;
+    ImageBatch result;
+    std::vector<ImageBatch> intermediateImages;
+    std::vector<StateBatch> destinationStates;
+  };
+  void encode(CommandBuffer& commandBuffer, const NNGraph& graph, Encode& call);
+
+  void reload();
+
+  /// The queue of executeAsync, made when first needed.
+  CommandQueue& queue();
+
+ private:
+  struct Run;
+  void check(CommandBuffer& commandBuffer, const Encode& call) const;
+  void size(Run& run);
+  void place(Run& run);
+  void allocate(Run& run, std::size_t step);
+  void record(Run& run);
+
+  Device device_;
+  std::vector<Result> results_;
+  bool allowFusion_;
+  Plan plan_;
+  std::vector<std::unique_ptr<GraphKernel>> kernels_;  // one for each step of the plan
+
+  // Of the last encode: most have the same sizes.
+  std::vector<ImageDescriptor> sizes_;  // of each value
+  std::size_t batchSize_ = 0;
+  StoragePlan storage_;
+  NNGraph::Memory memory_;
+  CommandQueue queue_;
+};
+
+}  // namespace metalloid::detail

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "graph/graph_node.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace metalloid::detail {
+
+/// An image of the network, as the plan sees it. Properties are those that the node had when the graph was built.
+struct PlannedImage {
+  Ref<GraphNode> node;
+  GraphNode::ImageProperties properties;
+  std::string name;
+  bool isInput = false;
+  bool isResult = false;                     ///< needed: made by the graph's own allocator
+  std::size_t producer = 0;                  ///< step; not for inputs
+  std::vector<std::size_t> readers;          ///< steps, each as often as it reads
+  std::optional<std::size_t> concatenation;  ///< written in place, into this image
+  std::size_t concatenationSource = 0;       ///< as this source of it
+};
+
+/// A state of the network.
+struct PlannedState {
+  Ref<GraphNode> node;
+  GraphNode::StateProperties properties;
+  bool isInput = false;
+  std::size_t producer = 0;
+  std::vector<std::size_t> readers;
+};
+
+/// One kernel to encode.
+struct PlannedStep {
+  Ref<GraphNode> node;
+  std::string name;
+  std::vector<std::size_t> sources;       ///< images
+  std::vector<std::size_t> sourceStates;  ///< states
+  std::size_t result = 0;                 ///< image
+  std::optional<std::size_t> state;       ///< made, when somebody reads it or it is exported
+  bool resultIsNeeded = true;
+  bool isInPlace = false;  ///< a concatenation whose sources write their part themselves
+  NNTrainingStyle trainingStyle = NNTrainingStyle::UpdateDeviceNone;
+  std::optional<NNNeuronDescriptor> fusedNeuron;
+  std::vector<std::string> fused;  ///< names of the filters that this one computes as well
+};
+
+/// The filters that results need, in the order of encoding, and what was simplified.
+struct Plan {
+  std::vector<PlannedImage> images;
+  std::vector<PlannedState> states;
+  std::vector<PlannedStep> steps;
+  std::vector<std::size_t> sourceImages;            ///< inputs, in the order of first use
+  std::vector<std::size_t> sourceStates;            ///< inputs, in the order of first use
+  std::vector<std::size_t> intermediateImages;      ///< exported, in the order of encoding
+  std::vector<std::size_t> destinationStates;       ///< exported, in the order of encoding
+  std::vector<std::optional<std::size_t>> results;  ///< the image of each result; none when it is not needed
+  std::vector<std::string> notes;                   ///< simplifications made and not made, for the description
+
+  /// One result of a graph.
+  struct Wanted {
+    GraphNode* node = nullptr;
+    bool isNeeded = true;
+  };
+  /// @throws Error (invalidArgument) for a description that has a cycle or that nothing is to be computed of.
+  static Plan make(const std::vector<Wanted>& results, bool allowFusion);
+};
+
+}  // namespace metalloid::detail

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "core/image_implementation.hpp"
+#include "core/state_implementation.hpp"
+
+#include <cstddef>
+#include <unordered_map>
+
+namespace metalloid::detail {
+
+/// Read counts of the temporary sources of a graph, held while its kernels read them.
+class SourceReads {
+ public:
+  /// Once for each input that the object is given for.
+  void hold(ImageImplementation& image) { hold(images_, image); }
+  void hold(StateImplementation& state) { hold(states_, state); }
+
+  /// As they were: nothing has been encoded.
+  void restore() {
+    for (auto& [object, held] : images_) object->setReadCount(held.count);
+    for (auto& [object, held] : states_) object->setReadCount(held.count);
+  }
+
+  /// One less for each input.
+  void count() {
+    for (auto& [object, held] : images_) object->setReadCount(held.count - held.reads);
+    for (auto& [object, held] : states_) object->setReadCount(held.count - held.reads);
+  }
+
+ private:
+  struct Held {
+    std::size_t count;
+    std::size_t reads;
+  };
+
+  template <class Object>
+  static void hold(std::unordered_map<Object*, Held>& held, Object& object) {
+    const auto [position, isNew] = held.try_emplace(&object, Held{object.readCount(), 0});
+    Held& one = position->second;
+    if (++one.reads > one.count) {
+      const std::size_t count = one.count;
+      throw Error(ErrorCode::invalidArgument, object.name() + " has a readCount of " + std::to_string(count) +
+                                                  ", but the graph reads it " + std::to_string(one.reads) + " times.");
+    }
+    if (isNew) object.setReadCount(all / 2);
+  }
+
+  std::unordered_map<ImageImplementation*, Held> images_;
+  std::unordered_map<StateImplementation*, Held> states_;
+};
+
+}  // namespace metalloid::detail
