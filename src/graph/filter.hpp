@@ -35,6 +35,9 @@ class BuildContext {
   /// The neuron that follows and is to be computed by this filter's kernel.
   virtual std::optional<NNNeuronDescriptor> fusedNeuron(const GraphNode& filter) const = 0;
 
+  /// A place for what filters of one data source share, such as its weights on the device: empty for the first.
+  std::shared_ptr<void>& shared(const void* dataSource) const { return shared_[dataSource]; }
+
   /// The data source to build from: the one given, or, for a copy of a graph on another device, its copy (one for each,
   /// however many filters share it).
   template <class Source>
@@ -53,6 +56,7 @@ class BuildContext {
 
  private:
   mutable std::map<const void*, std::shared_ptr<void>> copies_;
+  mutable std::map<const void*, std::shared_ptr<void>> shared_;
 };
 
 /// One gradient filter of a forward filter, and which of its sources it differentiates.
@@ -87,6 +91,8 @@ class Filter {
   /// The gradient filters, given the gradient for the result of `self`, the vertex of this filter; wires forward images
   /// and states and copies parameters. @throws Error (invalidArgument) when there is none.
   virtual std::vector<GradientFilter> gradients(GraphNode& self, const Ref<GraphNode>& gradient) const;
+  /// Whether a training graph goes on through a source: not where nobody wants its gradient.
+  virtual bool isDifferentiated(std::size_t /*source*/) const { return true; }
   /// Whether the singular gradientFilter is there.
   virtual bool hasOneGradient() const { return true; }
 

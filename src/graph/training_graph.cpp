@@ -32,6 +32,7 @@ class TrainingGraph {
       const Ref<GraphNode> gradient = sum(*forward);
       if (!gradient || forward->image.stopsGradient) continue;
       for (auto& [made, source] : forward->filter->gradients(*forward, gradient)) {
+        if (!forward->filter->isDifferentiated(source)) continue;
         GraphNode& inferenceSource = *forward->filter->sources[source];
         keep(made, forward, inferenceSource, *gradient);
         if (!made->image.stopsGradient) contributions_[&inferenceSource].push_back(made);
