@@ -11,7 +11,11 @@
 namespace metalloid::detail {
 
 bool logIsOn() {
-  static const bool on = std::getenv("METALLOID_LOG") != nullptr || std::getenv("MPS_LOG_INFO") != nullptr;
+  const auto isSet = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return value != nullptr && *value != '\0';
+  };
+  static const bool on = isSet("METALLOID_LOG") || isSet("MPS_LOG_INFO");
   return on;
 }
 
