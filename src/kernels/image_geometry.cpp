@@ -100,8 +100,7 @@ void clearUncovered(Encoding& encoding, Encoding::ImageOperand& destination, Pix
   if (!isWhole) encoding.prepend(operations::ImageFill{.result = destination.view(), .value = 0});
 }
 
-PointwiseGradientViews pointwiseGradientViews(Encoding& encoding, const CNNGradientKernel& kernel,
-                                              const ImageOperands& operands) {
+GradientOperands gradientOperands(Encoding& encoding, const CNNGradientKernel& kernel, const ImageOperands& operands) {
   const auto primary = kernel.sourceSettings(0), secondary = kernel.sourceSettings(1);
   const auto images = destinationImages(kernel.clipRect, operands.destinations);
   const auto gradientImages = sourceImages(primary, images), forwardImages = sourceImages(secondary, images);
@@ -110,19 +109,28 @@ PointwiseGradientViews pointwiseGradientViews(Encoding& encoding, const CNNGradi
     encoding.refuse(fmt::format("There are {} source gradients, {} source images and {} destination gradients.",
                                 operands.sources[0].size(), operands.sources[1].size(), operands.destinations.size()));
   }
-  auto gradient = encoding.source("sourceGradient", operands.sources[0], gradientImages.first, gradientImages.count);
-  auto source = encoding.source("sourceImage", operands.sources[1], forwardImages.first, forwardImages.count);
-  auto destination = encoding.result("destinationGradient", operands.destinations, images.first, images.count);
+  GradientOperands result;
+  result.gradient = encoding.source("sourceGradient", operands.sources[0], gradientImages.first, gradientImages.count);
+  result.source = encoding.source("sourceImage", operands.sources[1], forwardImages.first, forwardImages.count);
+  result.destination = encoding.result("destinationGradient", operands.destinations, images.first, images.count);
   checkDestinationChannel(encoding, kernel.destinationFeatureChannelOffset);
-  const auto clip = clipped(kernel.clipRect, destination.descriptor());
-  const std::size_t channels = std::min(channelsRead(encoding, primary, gradient.descriptor()),
-                                        channelsRead(encoding, secondary, source.descriptor()));
-  clearUncovered(encoding, destination, clip, kernel.destinationFeatureChannelOffset, channels);
-  return {.gradient = encoding.region(gradient, primary.offset, clip.width, clip.height, primary.featureChannelOffset,
-                                      channels, ImageEdgeMode::zero),
-          .source = encoding.region(source, secondary.offset, clip.width, clip.height, secondary.featureChannelOffset,
-                                    channels, secondary.edgeMode),
-          .result = destination.view(clip, kernel.destinationFeatureChannelOffset, channels)};
+  result.clip = clipped(kernel.clipRect, result.destination.descriptor());
+  result.channels = std::min(channelsRead(encoding, primary, result.gradient.descriptor()),
+                             channelsRead(encoding, secondary, result.source.descriptor()));
+  return result;
+}
+
+PointwiseGradientViews pointwiseGradientViews(Encoding& encoding, const CNNGradientKernel& kernel,
+                                              const ImageOperands& operands) {
+  const auto primary = kernel.sourceSettings(0), secondary = kernel.sourceSettings(1);
+  auto found = gradientOperands(encoding, kernel, operands);
+  const auto [x, y, width, height] = found.clip;
+  clearUncovered(encoding, found.destination, found.clip, kernel.destinationFeatureChannelOffset, found.channels);
+  return {.gradient = encoding.region(found.gradient, primary.offset, width, height, primary.featureChannelOffset,
+                                      found.channels, ImageEdgeMode::zero),
+          .source = encoding.region(found.source, secondary.offset, width, height, secondary.featureChannelOffset,
+                                    found.channels, secondary.edgeMode),
+          .result = found.destination.view(found.clip, kernel.destinationFeatureChannelOffset, found.channels)};
 }
 
 }  // namespace metalloid::detail

@@ -54,6 +54,16 @@ WindowedViews windowedViews(Encoding& encoding, const CNNKernel& kernel, const I
 /// The window of a filter: stride `shape.stride`, the centre of the first tap row at `offset`.
 operations::Window windowOf(Offset offset, const KernelShape& shape);
 
+/// The operands of a gradient kernel, and what is written of the destination.
+struct GradientOperands {
+  Encoding::ImageOperand gradient;
+  Encoding::ImageOperand source;
+  Encoding::ImageOperand destination;
+  PixelRect clip;            // of the destination
+  std::size_t channels = 0;  // read and written
+};
+GradientOperands gradientOperands(Encoding& encoding, const CNNGradientKernel& kernel, const ImageOperands& operands);
+
 /// For gradients of kernels that look at one pixel: views of one size. When the kernel made its destination, what no
 /// gradient reaches becomes 0.
 struct PointwiseGradientViews {

@@ -23,13 +23,15 @@ struct CNNSpatialNormalization {
   friend bool operator==(const CNNSpatialNormalization&, const CNNSpatialNormalization&) = default;
 };
 
-/// The derivative of `CNNSpatialNormalization` times the gradient.
+/// result[v][u] = sum over output pixels i of gradient[i] * d out[i] / d source[v + resultY][u + resultX].
 struct CNNSpatialNormalizationGradient {
   static constexpr const char* kName = "CNNSpatialNormalizationGradient";
   ImageView gradient;
   ImageView source;
   ImageView result;
   Window window;  // the forward one
+  std::size_t resultX = 0;
+  std::size_t resultY = 0;
   ImageEdgeMode edgeMode = ImageEdgeMode::zero;
   float alpha = 1, beta = 5, delta = 1;
 
@@ -50,13 +52,15 @@ struct CNNLocalContrastNormalization {
   friend bool operator==(const CNNLocalContrastNormalization&, const CNNLocalContrastNormalization&) = default;
 };
 
-/// The derivative of `CNNLocalContrastNormalization` times the gradient.
+/// As `CNNSpatialNormalizationGradient`.
 struct CNNLocalContrastNormalizationGradient {
   static constexpr const char* kName = "CNNLocalContrastNormalizationGradient";
   ImageView gradient;
   ImageView source;
   ImageView result;
   Window window;
+  std::size_t resultX = 0;
+  std::size_t resultY = 0;
   ImageEdgeMode edgeMode = ImageEdgeMode::zero;
   float alpha = 1, beta = 0.5F, delta = 0, p0 = 1, pm = 0, ps = 1;
 

@@ -92,6 +92,26 @@ template <>
 inline constexpr auto kCandidates<operations::CNNNeuron> = kSimdFirst<operations::CNNNeuron>;
 template <>
 inline constexpr auto kCandidates<operations::CNNNeuronGradient> = kSimdFirst<operations::CNNNeuronGradient>;
+template <>
+inline constexpr auto kCandidates<operations::CNNSpatialNormalization> =
+    kSimdFirst<operations::CNNSpatialNormalization>;
+template <>
+inline constexpr std::array kCandidates<operations::CNNSpatialNormalizationGradient>{
+    Candidate<operations::CNNSpatialNormalizationGradient>{"simd", refusesSimd, runSimd},
+    kReference<operations::CNNSpatialNormalizationGradient>};
+template <>
+inline constexpr auto kCandidates<operations::CNNLocalContrastNormalization> =
+    kSimdFirst<operations::CNNLocalContrastNormalization>;
+template <>
+inline constexpr std::array kCandidates<operations::CNNLocalContrastNormalizationGradient>{
+    Candidate<operations::CNNLocalContrastNormalizationGradient>{"simd", refusesSimd, runSimd},
+    kReference<operations::CNNLocalContrastNormalizationGradient>};
+template <>
+inline constexpr auto kCandidates<operations::CNNCrossChannelNormalization> =
+    kSimdFirst<operations::CNNCrossChannelNormalization>;
+template <>
+inline constexpr auto kCandidates<operations::CNNCrossChannelNormalizationGradient> =
+    kSimdFirst<operations::CNNCrossChannelNormalizationGradient>;
 
 template <>
 inline constexpr auto kCandidates<operations::ImageCopy> = kSimdFirst<operations::ImageCopy>;

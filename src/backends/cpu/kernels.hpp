@@ -36,6 +36,14 @@ void runSimd(const operations::OptimizerAdam& operation, Context& context);
 
 void runSimd(const operations::CNNNeuron& operation, Context& context);
 void runSimd(const operations::CNNNeuronGradient& operation, Context& context);
+void runSimd(const operations::CNNSpatialNormalization& operation, Context& context);
+const char* refusesSimd(const operations::CNNSpatialNormalizationGradient& operation, const Context& context);
+void runSimd(const operations::CNNSpatialNormalizationGradient& operation, Context& context);
+void runSimd(const operations::CNNLocalContrastNormalization& operation, Context& context);
+const char* refusesSimd(const operations::CNNLocalContrastNormalizationGradient& operation, const Context& context);
+void runSimd(const operations::CNNLocalContrastNormalizationGradient& operation, Context& context);
+void runSimd(const operations::CNNCrossChannelNormalization& operation, Context& context);
+void runSimd(const operations::CNNCrossChannelNormalizationGradient& operation, Context& context);
 
 void runSimd(const operations::ImageCopy& operation, Context& context);
 void runSimd(const operations::ImageFill& operation, Context& context);

@@ -13,6 +13,12 @@ namespace {
 
 }  // namespace
 
+void run(const operations::CNNConvolution&) { notYet(operations::CNNConvolution::kName); }
+void run(const operations::CNNConvolutionGradientForData&) { notYet(operations::CNNConvolutionGradientForData::kName); }
+void run(const operations::CNNConvolutionGradientForWeightsAndBias&) {
+  notYet(operations::CNNConvolutionGradientForWeightsAndBias::kName);
+}
+void run(const operations::CNNSubPixel&) { notYet(operations::CNNSubPixel::kName); }
 void run(const operations::CNNPooling&) { notYet(operations::CNNPooling::kName); }
 void run(const operations::CNNPoolingGradient&) { notYet(operations::CNNPoolingGradient::kName); }
 void run(const operations::CNNBatchNormalizationStatistics&) {
@@ -25,18 +31,6 @@ void run(const operations::CNNBatchNormalizationStatisticsGradient&) {
 void run(const operations::CNNBatchNormalizationGradient&) { notYet(operations::CNNBatchNormalizationGradient::kName); }
 void run(const operations::CNNGroupNormalization&) { notYet(operations::CNNGroupNormalization::kName); }
 void run(const operations::CNNGroupNormalizationGradient&) { notYet(operations::CNNGroupNormalizationGradient::kName); }
-void run(const operations::CNNSpatialNormalization&) { notYet(operations::CNNSpatialNormalization::kName); }
-void run(const operations::CNNSpatialNormalizationGradient&) {
-  notYet(operations::CNNSpatialNormalizationGradient::kName);
-}
-void run(const operations::CNNLocalContrastNormalization&) { notYet(operations::CNNLocalContrastNormalization::kName); }
-void run(const operations::CNNLocalContrastNormalizationGradient&) {
-  notYet(operations::CNNLocalContrastNormalizationGradient::kName);
-}
-void run(const operations::CNNCrossChannelNormalization&) { notYet(operations::CNNCrossChannelNormalization::kName); }
-void run(const operations::CNNCrossChannelNormalizationGradient&) {
-  notYet(operations::CNNCrossChannelNormalizationGradient::kName);
-}
 void run(const operations::CNNSoftMax&) { notYet(operations::CNNSoftMax::kName); }
 void run(const operations::CNNSoftMaxGradient&) { notYet(operations::CNNSoftMaxGradient::kName); }
 void run(const operations::CNNDropout&) { notYet(operations::CNNDropout::kName); }
