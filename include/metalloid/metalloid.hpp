@@ -5,6 +5,12 @@
 
 #include <metalloid/archive.hpp>
 #include <metalloid/buffer.hpp>
+#include <metalloid/cnn_convolution.hpp>
+#include <metalloid/cnn_convolution_data_source.hpp>
+#include <metalloid/cnn_convolution_descriptor.hpp>
+#include <metalloid/cnn_convolution_state.hpp>
+#include <metalloid/cnn_convolution_transpose.hpp>
+#include <metalloid/cnn_fully_connected.hpp>
 #include <metalloid/cnn_kernel.hpp>
 #include <metalloid/cnn_local_normalization.hpp>
 #include <metalloid/cnn_loss_type.hpp>

@@ -124,6 +124,7 @@ ImageBatch ImageKernel::run(CommandBuffer& commandBuffer, ImageOperands operands
   }
   const std::size_t count = operands.sources.front().size();
   if (operands.destinations.empty()) {
+    operands.destinationsAreNew = true;
     try {
       const ImageDescriptor descriptor = sizeDestination(first, operands.sourceStates);
       implementation(commandBuffer).requireOpen("take more work");

@@ -45,6 +45,7 @@ struct ImageOperands {
   StateBatch sourceStates;
   StateBatch destinationStates;
   ImageBatch destinations;
+  bool destinationsAreNew = false;  // made by the kernel: nothing stands there yet
 };
 
 /// A state to fill, or the address of a handle that receives the one that the kernel makes.

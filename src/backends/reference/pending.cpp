@@ -13,12 +13,6 @@ namespace {
 
 }  // namespace
 
-void run(const operations::CNNConvolution&) { notYet(operations::CNNConvolution::kName); }
-void run(const operations::CNNConvolutionGradientForData&) { notYet(operations::CNNConvolutionGradientForData::kName); }
-void run(const operations::CNNConvolutionGradientForWeightsAndBias&) {
-  notYet(operations::CNNConvolutionGradientForWeightsAndBias::kName);
-}
-void run(const operations::CNNSubPixel&) { notYet(operations::CNNSubPixel::kName); }
 void run(const operations::CNNPooling&) { notYet(operations::CNNPooling::kName); }
 void run(const operations::CNNPoolingGradient&) { notYet(operations::CNNPoolingGradient::kName); }
 void run(const operations::CNNBatchNormalizationStatistics&) {
