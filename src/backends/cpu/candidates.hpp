@@ -120,4 +120,17 @@ inline constexpr auto kCandidates<operations::ImageFill> = kSimdFirst<operations
 template <>
 inline constexpr auto kCandidates<operations::NNReshape> = kSimdFirst<operations::NNReshape>;
 
+template <>
+inline constexpr std::array kCandidates<operations::CNNConvolution>{
+    Candidate<operations::CNNConvolution>{"gemm", refusesGemm, runGemm}, kReference<operations::CNNConvolution>};
+template <>
+inline constexpr std::array kCandidates<operations::CNNConvolutionGradientForData>{
+    Candidate<operations::CNNConvolutionGradientForData>{"gemm", refusesGemm, runGemm},
+    kReference<operations::CNNConvolutionGradientForData>};
+
+template <>
+inline constexpr std::array kCandidates<operations::CNNConvolutionGradientForWeightsAndBias>{
+    Candidate<operations::CNNConvolutionGradientForWeightsAndBias>{"gemm", refusesGemm, runGemm},
+    kReference<operations::CNNConvolutionGradientForWeightsAndBias>};
+
 }  // namespace metalloid::cpu

@@ -49,6 +49,13 @@ void runSimd(const operations::ImageCopy& operation, Context& context);
 void runSimd(const operations::ImageFill& operation, Context& context);
 void runSimd(const operations::NNReshape& operation, Context& context);
 
+const char* refusesGemm(const operations::CNNConvolution& operation, const Context& context);
+void runGemm(const operations::CNNConvolution& operation, Context& context);
+const char* refusesGemm(const operations::CNNConvolutionGradientForData& operation, const Context& context);
+void runGemm(const operations::CNNConvolutionGradientForData& operation, Context& context);
+const char* refusesGemm(const operations::CNNConvolutionGradientForWeightsAndBias& operation, const Context& context);
+void runGemm(const operations::CNNConvolutionGradientForWeightsAndBias& operation, Context& context);
+
 const char* refusesSimd(const operations::MatrixSum& operation, const Context& context);
 void runSimd(const operations::MatrixSum& operation, Context& context);
 const char* refusesRows(const operations::MatrixCopy& operation, const Context& context);
@@ -56,7 +63,8 @@ void runRows(const operations::MatrixCopy& operation, Context& context);
 void runThreads(const operations::MatrixFindTopK& operation, Context& context);
 void runThreads(const operations::MatrixRandom& operation, Context& context);
 
-/// values = f(values), in place: the end of a product whose rows are still in the cache.
-void applyNeuron(const math::Neuron& neuron, float* values, std::size_t count);
+/// values = f(values), in place: the end of a product whose rows are still in the cache. `slopes`, one for each value,
+/// are given for PReLU only.
+void applyNeuron(const math::Neuron& neuron, float* values, std::size_t count, const float* slopes = nullptr);
 
 }  // namespace metalloid::cpu

@@ -133,8 +133,8 @@ void runGradient(const operations::MatrixNeuronGradient& operation, Context& con
   }
 }
 
-void applyToRow(const math::Neuron& neuron, float* values, std::size_t count) {
-  const Argument argument{1, nullptr, nullptr};
+void applyToRow(const math::Neuron& neuron, float* values, std::size_t count, const float* slopes) {
+  const Argument argument{1, nullptr, slopes};
   math::dispatch(neuron.type, [&](auto type) { valueRow<type.value>(neuron, argument, values, values, count); });
 }
 
@@ -158,8 +158,8 @@ void runSimd(const operations::MatrixNeuronGradient& operation, Context& context
   HWY_DYNAMIC_DISPATCH(runGradient)(operation, context);
 }
 
-void applyNeuron(const math::Neuron& neuron, float* values, std::size_t count) {
-  HWY_DYNAMIC_DISPATCH(applyToRow)(neuron, values, count);
+void applyNeuron(const math::Neuron& neuron, float* values, std::size_t count, const float* slopes) {
+  HWY_DYNAMIC_DISPATCH(applyToRow)(neuron, values, count, slopes);
 }
 
 }  // namespace metalloid::cpu

@@ -1,0 +1,396 @@
+// Correlations as products of matrices: a row for each output pixel, a column for each output channel, and as inner
+// index the taps and their channels. The left factor is never laid out: its rows begin at the pixels of the source
+// that the windows begin at, and each row of taps, or each tap, is a segment at the same distance from all of them.
+// Where windows leave the source, a task copies the rows it sees with their surroundings, once for all taps.
+
+#include "backends/cpu/correlation.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "backends/cpu/correlation_segment.hpp"
+#include "backends/cpu/gemm_plan.hpp"
+#include "backends/cpu/thread_scratch.hpp"
+
+// Compiled once for each instruction set.
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/correlation.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include "backends/cpu/correlation_tile-inl.hpp"
+#include "backends/cpu/gemm_pack-inl.hpp"
+#include "backends/cpu/image_rows-inl.hpp"
+// clang-format on
+
+#ifndef METALLOID_CPU_CORRELATION_JOB
+#define METALLOID_CPU_CORRELATION_JOB
+namespace metalloid::cpu::correlation_internal {
+
+constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+/// Rows of one task, whose addresses it keeps.
+inline constexpr std::size_t kMostRows = 1024;
+
+/// Floats of the source that a task copies, as far as it has the choice: with the packed weights they stay in L2.
+inline constexpr std::size_t kCopiedFloats = 320 * 1024;
+
+/// A part of the inner dimension, with what the tiles read of the left factor and where the right one comes from.
+struct InnerBlock {
+  BlockRange inner;
+  std::vector<Segment> left;
+  std::vector<Segment> right;  // weights of a column
+};
+
+struct CorrelationJob {
+  const Correlation* correlation = nullptr;
+  std::vector<InnerBlock> blocks;
+  bool copies = false;
+  std::size_t pixelFloats = 0;  // from pixel to pixel and from row to row of the source or of its copy
+  std::size_t rowFloats = 0;
+  std::size_t vectors = 0;  // of columns
+  EvenParts panels{0, 1};
+  BlockSplit rows{0, 1};     // of the tasks
+  BlockSplit columns{0, 1};  // of the tasks, in panels
+  float* packed = nullptr;   // weights: block by block, panel by panel, for each inner index its columns side by side
+
+  std::size_t tasks() const { return rows.count() * columns.count(); }
+};
+
+}  // namespace metalloid::cpu::correlation_internal
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace metalloid::cpu::correlation_internal {
+namespace HWY_NAMESPACE {
+
+TileShape tileShape() { return {kTileRows, kTileVectors, hn::Lanes(FloatTag())}; }
+
+/// One panel of the weights over one inner block.
+void packPanel(const CorrelationJob& job, const InnerBlock& block, std::size_t panel) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const std::size_t first = job.panels.begin(panel) * lanes, vectors = job.panels.size(panel);
+  const std::size_t columns = std::min(vectors * lanes, correlation.result.channels - first);
+  const EvenParts one(vectors, kTileVectors);
+  float* to = job.packed + block.inner.begin * job.vectors * lanes + first * block.inner.size();
+  for (const Segment& segment : block.right) {
+    const float* const from = correlation.weights + segment.offset + first * correlation.columnStride;
+    if (correlation.channelStride == 1) {
+      gemm::packRightPanelsTransposed(from, correlation.columnStride, segment.length, columns, one, to);
+    } else {
+      gemm::packRightPanels(from, correlation.channelStride, segment.length, columns, one, to);
+    }
+    to += segment.length * vectors * lanes;
+  }
+}
+
+/// Output pixels of a task, as a walk over images, rows and columns.
+struct PixelWalk {
+  std::size_t image;
+  std::size_t y;
+  std::size_t x;
+
+  PixelWalk(const Correlation& correlation, std::size_t index)
+      : image(index / (correlation.x.outputs * correlation.y.outputs)),
+        y(index / correlation.x.outputs % correlation.y.outputs),
+        x(index % correlation.x.outputs) {}
+
+  void next(const Correlation& correlation) {
+    if (++x < correlation.x.outputs) return;
+    x = 0;
+    if (++y < correlation.y.outputs) return;
+    y = 0;
+    ++image;
+  }
+};
+
+/// Calls f(image, its output rows) for the images that a range of output pixels touches.
+template <class F>
+void forEachImage(const Correlation& correlation, BlockRange pixels, const F& f) {
+  const PixelWalk first(correlation, pixels.begin), last(correlation, pixels.end - 1);
+  for (std::size_t image = first.image; image <= last.image; ++image) {
+    f(image, BlockRange{image == first.image ? first.y : 0, image == last.image ? last.y + 1 : correlation.y.outputs});
+  }
+}
+
+std::size_t copiedFloats(const CorrelationJob& job, BlockRange pixels) {
+  std::size_t rows = 0;
+  forEachImage(*job.correlation, pixels,
+               [&](std::size_t, BlockRange y) { rows += job.correlation->y.extent(y.size()); });
+  return job.copies ? rows * job.rowFloats : 0;
+}
+
+/// Copies the rows that the windows of some output pixels see, and says where each window begins.
+void locateCopied(const CorrelationJob& job, BlockRange pixels, float* copy, const float** starts) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t width = job.rowFloats / job.pixelFloats;
+  PixelWalk pixel(correlation, pixels.begin);
+  const float** const end = starts + pixels.size();
+  forEachImage(correlation, pixels, [&](std::size_t image, BlockRange lines) {
+    const std::ptrdiff_t top = correlation.y.base + correlation.y.step * static_cast<std::ptrdiff_t>(lines.begin);
+    const std::size_t rows = correlation.y.extent(lines.size());
+    for (std::size_t row = 0; row < rows; ++row) {
+      cpu::HWY_NAMESPACE::copyImageRow(correlation.source, correlation.edgeMode, image,
+                                       top + static_cast<std::ptrdiff_t>(row), correlation.x.base, width,
+                                       copy + row * job.rowFloats);
+    }
+    for (; starts != end && pixel.image == image; pixel.next(correlation)) {
+      *starts++ = copy + static_cast<std::size_t>(correlation.y.step) * (pixel.y - lines.begin) * job.rowFloats +
+                  static_cast<std::size_t>(correlation.x.step) * pixel.x * job.pixelFloats;
+    }
+    copy += rows * job.rowFloats;
+  });
+}
+
+/// The same where the windows stay within the source and can read it in place.
+void locateInPlace(const CorrelationJob& job, BlockRange pixels, const float** starts) {
+  const Correlation& correlation = *job.correlation;
+  PixelWalk pixel(correlation, pixels.begin);
+  for (std::size_t i = 0; i < pixels.size(); ++i, pixel.next(correlation)) {
+    const auto y =
+        static_cast<std::size_t>(correlation.y.base) + static_cast<std::size_t>(correlation.y.step) * pixel.y;
+    const auto x =
+        static_cast<std::size_t>(correlation.x.base) + static_cast<std::size_t>(correlation.x.step) * pixel.x;
+    starts[i] = reinterpret_cast<const float*>(correlation.source.pixel(pixel.image, y, x));
+  }
+}
+
+std::byte* resultPixel(const Correlation& correlation, const PixelWalk& pixel) {
+  return correlation.result.pixel(pixel.image, correlation.y.firstOutput + correlation.y.outputStep * pixel.y,
+                                  correlation.x.firstOutput + correlation.x.outputStep * pixel.x);
+}
+
+/// The neuron over rows of finished results, which mostly lie one after another.
+void applyNeuronToRows(const Correlation& correlation, float* const* rows, std::size_t count, std::size_t offset,
+                       std::size_t firstColumn, std::size_t columns) {
+  const float* const slopes = correlation.slopes ? correlation.slopes + firstColumn : nullptr;
+  for (std::size_t row = 0; row < count;) {
+    std::size_t together = 1;
+    while (!slopes && row + together < count && rows[row + together] == rows[row] + together * columns) ++together;
+    applyNeuron(*correlation.neuron, rows[row] + offset, together * columns, slopes);
+    row += together;
+  }
+}
+
+/// All columns of a task for its rows.
+void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, const float* const* starts,
+              float* const* results) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const EvenParts strips(rows, kTileRows);
+  const std::size_t firstColumn = job.panels.begin(panels.begin) * lanes;
+  for (const InnerBlock& block : job.blocks) {
+    const bool last = &block == &job.blocks.back();
+    Tile tile{};
+    tile.segments = block.left.data();
+    tile.segmentCount = block.left.size();
+    tile.adds = &block != &job.blocks.front();
+    const float* const packed = job.packed + block.inner.begin * job.vectors * lanes;
+    const std::size_t panelFloats = std::max<std::size_t>(block.inner.size(), 1) * kTileVectors * lanes;
+    const std::size_t together = std::max<std::size_t>(kRightBlockFloats / panelFloats, 1);
+    for (std::size_t begin = panels.begin; begin < panels.end; begin += together) {
+      const BlockRange some{begin, std::min(begin + together, panels.end)};
+      const std::size_t first = job.panels.begin(some.begin) * lanes;
+      const std::size_t end = std::min((job.panels.begin(some.end - 1) + job.panels.size(some.end - 1)) * lanes,
+                                       correlation.result.channels);
+      for (std::size_t strip = 0; strip < strips.count(); ++strip) {
+        tile.a = starts + strips.begin(strip);
+        tile.c = results + strips.begin(strip);
+        for (std::size_t panel = some.begin; panel < some.end; ++panel) {
+          const std::size_t column = job.panels.begin(panel) * lanes;
+          tile.b = packed + column * block.inner.size();
+          tile.column = column - firstColumn;
+          tile.columns = std::min(job.panels.size(panel) * lanes, correlation.result.channels - column);
+          tile.bias = last && correlation.bias ? correlation.bias + column : nullptr;
+          tileFunction(strips.size(strip), job.panels.size(panel))(tile);
+        }
+        if (last && correlation.neuron) {
+          applyNeuronToRows(correlation, tile.c, strips.size(strip), first - firstColumn, first, end - first);
+        }
+      }
+    }
+  }
+}
+
+void runTask(const CorrelationJob& job, std::size_t index) {
+  const Correlation& correlation = *job.correlation;
+  const BlockRange pixels = job.rows[index % job.rows.count()], panels = job.columns[index / job.rows.count()];
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const std::size_t firstColumn = job.panels.begin(panels.begin) * lanes;
+  const std::size_t lastPanel = panels.end - 1;
+  const std::size_t columns =
+      std::min((job.panels.begin(lastPanel) + job.panels.size(lastPanel)) * lanes, correlation.result.channels) -
+      firstColumn;
+  const bool staged = correlation.result.type != DataType::float32;
+  const std::size_t copied = copiedFloats(job, pixels);
+  float* const copy = threadFloats(copied + (staged ? pixels.size() * columns : 0));
+  float* const stage = copy + copied;
+
+  std::array<const float*, kMostRows> starts{};
+  std::array<float*, kMostRows> results;
+  if (job.copies) {
+    locateCopied(job, pixels, copy, starts.data());
+  } else if (!job.blocks.front().left.empty()) {
+    locateInPlace(job, pixels, starts.data());
+  }
+  PixelWalk pixel(correlation, pixels.begin);
+  for (std::size_t i = 0; i < pixels.size(); ++i, pixel.next(correlation)) {
+    results[i] = staged ? stage + i * columns : reinterpret_cast<float*>(resultPixel(correlation, pixel)) + firstColumn;
+  }
+  multiply(job, panels, pixels.size(), starts.data(), results.data());
+  if (!staged) return;
+  pixel = PixelWalk(correlation, pixels.begin);
+  const std::size_t elementSize = sizeOfDataType(correlation.result.type);
+  for (std::size_t i = 0; i < pixels.size(); ++i, pixel.next(correlation)) {
+    cpu::HWY_NAMESPACE::fromFloats(results[i], columns, correlation.result.type,
+                                   resultPixel(correlation, pixel) + firstColumn * elementSize);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace metalloid::cpu::correlation_internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace metalloid::cpu {
+namespace correlation_internal {
+namespace {
+
+HWY_EXPORT(tileShape);
+HWY_EXPORT(packPanel);
+HWY_EXPORT(runTask);
+
+/// Adds a stretch of elements, to the last one if it goes on from there.
+void append(std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
+  if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
+    segments.back().length += length;
+  } else {
+    segments.push_back({offset, length});
+  }
+}
+
+/// The part of consecutive segments that a block of the inner index has.
+std::vector<Segment> cut(const std::vector<Segment>& segments, std::size_t stride, BlockRange inner) {
+  std::vector<Segment> result;
+  std::size_t begin = 0;
+  for (const Segment& segment : segments) {
+    const std::size_t first = std::max(begin, inner.begin), end = std::min(begin + segment.length, inner.end);
+    if (first < end) {
+      result.push_back({segment.offset + static_cast<std::ptrdiff_t>((first - begin) * stride), end - first});
+    }
+    begin += segment.length;
+  }
+  return result;
+}
+
+void planInner(CorrelationJob& job) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t channels = correlation.source.channels;
+  std::vector<Segment> left, right;
+  for (std::size_t q = 0; q < correlation.y.taps; ++q) {
+    for (std::size_t p = 0; p < correlation.x.taps; ++p) {
+      const std::ptrdiff_t tap =
+          (correlation.y.firstTap + correlation.y.tapIncrement * static_cast<std::ptrdiff_t>(q)) *
+              static_cast<std::ptrdiff_t>(correlation.rowOfTaps) +
+          correlation.x.firstTap + correlation.x.tapIncrement * static_cast<std::ptrdiff_t>(p);
+      append(left,
+             static_cast<std::ptrdiff_t>(q * correlation.y.tapStep * job.rowFloats +
+                                         p * correlation.x.tapStep * job.pixelFloats),
+             channels);
+      const std::ptrdiff_t weight = tap * static_cast<std::ptrdiff_t>(correlation.tapStride);
+      if (correlation.channelStride == 1) {
+        append(right, weight, channels);
+      } else {
+        right.push_back({weight, channels});
+      }
+    }
+  }
+  const std::size_t inner = correlation.x.taps * correlation.y.taps * channels;
+  const std::size_t blocks = std::max<std::size_t>(ceilingQuotient(inner, kMaximumInnerBlock), 1);
+  const std::size_t length = std::max<std::size_t>(ceilingQuotient(ceilingQuotient(inner, blocks), 4) * 4, 4);
+  for (std::size_t begin = 0; begin == 0 || begin < inner; begin += length) {
+    const BlockRange range{begin, std::min(begin + length, inner)};
+    job.blocks.push_back({range, cut(left, 1, range), cut(right, correlation.channelStride, range)});
+  }
+}
+
+/// Output pixels of a task: whole images or whole rows of them where these are small enough.
+std::size_t rowsOfTask(const CorrelationJob& job, unsigned threads) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t width = correlation.x.outputs, height = correlation.y.outputs, image = width * height;
+  const std::size_t pixels = image * correlation.result.images;
+  std::size_t most = kMostRows;
+  if (threads > 1) most = std::clamp<std::size_t>(ceilingQuotient(pixels, 4 * threads), 64, kMostRows);
+  if (width >= most) return most;
+  const std::size_t imageFloats = job.copies ? correlation.y.extent(height) * job.rowFloats : 0;
+  if (image <= most && imageFloats <= kCopiedFloats) {
+    return std::min(most / image, kCopiedFloats / std::max<std::size_t>(imageFloats, 1)) * image;
+  }
+  std::size_t lines = std::min(most / width, height);
+  while (job.copies && lines > 1 && correlation.y.extent(lines) * job.rowFloats > kCopiedFloats) --lines;
+  return ceilingQuotient(height, ceilingQuotient(height, lines)) * width;
+}
+
+CorrelationJob plan(const Correlation& correlation, const TileShape& tile, unsigned threads) {
+  CorrelationJob job;
+  job.correlation = &correlation;
+  const operations::ImageView& source = correlation.source;
+  job.copies =
+      source.type != DataType::float32 || correlation.x.leaves(source.width) || correlation.y.leaves(source.height);
+  job.pixelFloats = job.copies ? source.channels : source.pixelBytes / sizeof(float);
+  job.rowFloats =
+      job.copies ? correlation.x.extent(correlation.x.outputs) * source.channels : source.rowBytes / sizeof(float);
+  planInner(job);
+  job.vectors = ceilingQuotient(correlation.result.channels, tile.lanes);
+  job.panels = EvenParts(job.vectors, tile.vectors);
+  job.rows =
+      BlockSplit(correlation.x.outputs * correlation.y.outputs * correlation.result.images, rowsOfTask(job, threads));
+  const std::size_t perThread = ceilingQuotient(3 * threads, job.rows.count());
+  job.columns = BlockSplit::inAtMost(threads == 1 ? 1 : perThread, job.panels.count());
+  return job;
+}
+
+void correlateAll(std::span<const Correlation> correlations, Context& context) {
+  const TileShape tile = HWY_DYNAMIC_DISPATCH(tileShape)();
+  std::vector<CorrelationJob> jobs;
+  std::size_t packedFloats = 0;
+  for (const Correlation& correlation : correlations) {
+    if (correlation.x.outputs * correlation.y.outputs * correlation.result.images * correlation.result.channels == 0) {
+      continue;
+    }
+    jobs.push_back(plan(correlation, tile, context.pool.threads()));
+    packedFloats += jobs.back().blocks.back().inner.end * jobs.back().vectors * tile.lanes;
+  }
+  float* packed = context.scratch.take<float>(packedFloats);
+  std::vector<std::size_t> packings{0}, tasks{0};  // of the jobs before
+  for (CorrelationJob& job : jobs) {
+    job.packed = packed;
+    packed += job.blocks.back().inner.end * job.vectors * tile.lanes;
+    packings.push_back(packings.back() + job.blocks.size() * job.panels.count());
+    tasks.push_back(tasks.back() + job.tasks());
+  }
+  const auto forEach = [&](const std::vector<std::size_t>& ends, const auto& f) {
+    context.pool.parallelFor(ends.back(), [&](std::size_t index) {
+      const auto job = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), index) - ends.begin()) - 1;
+      f(jobs[job], index - ends[job]);
+    });
+  };
+  forEach(packings, [](const CorrelationJob& job, std::size_t index) {
+    const std::size_t panels = job.panels.count();
+    HWY_DYNAMIC_DISPATCH(packPanel)(job, job.blocks[index / panels], index % panels);
+  });
+  forEach(tasks, [](const CorrelationJob& job, std::size_t index) { HWY_DYNAMIC_DISPATCH(runTask)(job, index); });
+}
+
+}  // namespace
+}  // namespace correlation_internal
+
+void correlate(std::span<const Correlation> correlations, Context& context) {
+  correlation_internal::correlateAll(correlations, context);
+}
+
+}  // namespace metalloid::cpu
+#endif

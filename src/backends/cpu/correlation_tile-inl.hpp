@@ -1,0 +1,113 @@
+// The register tile of correlations, for the instruction set being compiled: the one of the matrix product, but for a
+// left factor whose rows lie anywhere and are walked through in segments.
+
+#if defined(METALLOID_CPU_CORRELATION_TILE_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef METALLOID_CPU_CORRELATION_TILE_INL
+#undef METALLOID_CPU_CORRELATION_TILE_INL
+#else
+#define METALLOID_CPU_CORRELATION_TILE_INL
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include <hwy/highway.h>
+
+#include "backends/cpu/correlation_segment.hpp"
+#include "backends/cpu/gemm_kernel-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace metalloid::cpu::correlation_internal {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+namespace gemm = gemm_internal::HWY_NAMESPACE;
+
+using cpu::HWY_NAMESPACE::FloatTag;
+using cpu::HWY_NAMESPACE::FloatVector;
+using cpu::HWY_NAMESPACE::loadSome;
+using cpu::HWY_NAMESPACE::storeSome;
+using gemm::kTileRows;
+using gemm::kTileVectors;
+
+/// One register tile over one inner block: c := a * b (+ c) (+ bias).
+struct Tile {
+  const float* const* a;  // of each row, where the offsets of the segments count from
+  const Segment* segments;
+  std::size_t segmentCount;
+  const float* b;   // panel: for each inner index the columns side by side
+  float* const* c;  // of each row, the tile's first column
+  std::size_t column;
+  std::size_t columns;  // that exist
+  bool adds;
+  const float* bias;  // of the first column; null: none
+};
+
+template <std::size_t kVectors, std::size_t kRows, std::size_t... kIndex>
+HWY_INLINE void addProducts(FloatVector (&sums)[sizeof...(kIndex)], const float* const (&a)[kRows], std::size_t k,
+                            const FloatVector (&columns)[kVectors], std::index_sequence<kIndex...>) {
+  const FloatTag d;
+  ((sums[kIndex] = hn::MulAdd(hn::Set(d, a[kIndex / kVectors][k]), columns[kIndex % kVectors], sums[kIndex])), ...);
+}
+
+HWY_INLINE void storeSum(FloatVector sum, const Tile& tile, std::size_t row, std::size_t offset) {
+  const FloatTag d;
+  const std::size_t count = std::min(hn::Lanes(d), tile.columns - offset);
+  float* const c = tile.c[row] + tile.column + offset;
+  if (tile.adds) sum = hn::Add(loadSome(c, count), sum);
+  if (tile.bias != nullptr) sum = hn::Add(sum, loadSome(tile.bias + offset, count));
+  storeSome(sum, c, count);
+}
+
+template <std::size_t kVectors, std::size_t... kIndex>
+HWY_INLINE void storeSums(const FloatVector (&sums)[sizeof...(kIndex)], const Tile& tile,
+                          std::index_sequence<kIndex...>) {
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  (storeSum(sums[kIndex], tile, kIndex / kVectors, kIndex % kVectors * lanes), ...);
+}
+
+/// Every sum runs over the inner index in order, one multiply-add a step, whatever the size of the tile.
+template <std::size_t kRows, std::size_t kVectors>
+void computeTile(const Tile& tile) {
+  constexpr auto kSums = std::make_index_sequence<kRows * kVectors>();
+  constexpr auto kColumns = std::make_index_sequence<kVectors>();
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const float* b = tile.b;
+  for (std::size_t r = 0; r < kRows; ++r) {  // the results are wanted at the end of the sums
+    for (std::size_t v = 0; v < kVectors; ++v) gemm::prefetch(tile.c[r], tile.column + v * lanes);
+  }
+  FloatVector sums[kRows * kVectors];
+  gemm::clearSums(sums, kSums);
+  for (const Segment* segment = tile.segments; segment != tile.segments + tile.segmentCount; ++segment) {
+    const float* a[kRows];
+    for (std::size_t r = 0; r < kRows; ++r) a[r] = tile.a[r] + segment->offset;
+    for (std::size_t k = 0; k < segment->length; ++k) {
+      FloatVector columns[kVectors];
+      gemm::loadColumns(columns, b, kColumns);
+      addProducts(sums, a, k, columns, kSums);
+      b += kVectors * lanes;
+    }
+  }
+  storeSums<kVectors>(sums, tile, kSums);
+}
+
+using TileFunction = void (*)(const Tile&);
+
+template <std::size_t... kIndex>
+constexpr auto makeTileFunctions(std::index_sequence<kIndex...>) {
+  return std::array<TileFunction, sizeof...(kIndex)>{
+      &computeTile<kIndex / kTileVectors + 1, kIndex % kTileVectors + 1>...};
+}
+
+/// By rows and vectors, each at least one.
+inline TileFunction tileFunction(std::size_t rows, std::size_t vectors) {
+  static constexpr auto kFunctions = makeTileFunctions(std::make_index_sequence<kTileRows * kTileVectors>());
+  return kFunctions[(rows - 1) * kTileVectors + vectors - 1];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace metalloid::cpu::correlation_internal
+HWY_AFTER_NAMESPACE();
+
+#endif
