@@ -21,6 +21,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 #include "backends/cpu/correlation_tile-inl.hpp"
+#include "backends/cpu/depthwise_tile-inl.hpp"
 #include "backends/cpu/gemm_pack-inl.hpp"
 #include "backends/cpu/image_rows-inl.hpp"
 // clang-format on
@@ -47,6 +48,7 @@ struct InnerBlock {
 struct CorrelationJob {
   const Correlation* correlation = nullptr;
   std::vector<InnerBlock> blocks;
+  std::size_t inner = 0;  // its whole length
   bool copies = false;
   std::size_t pixelFloats = 0;  // from pixel to pixel and from row to row of the source or of its copy
   std::size_t rowFloats = 0;
@@ -56,7 +58,12 @@ struct CorrelationJob {
   BlockSplit columns{0, 1};  // of the tasks, in panels
   float* packed = nullptr;   // weights: block by block, panel by panel, for each inner index its columns side by side
 
+  // Depth-wise, in place of the blocks, with the weights tap by tap:
+  std::vector<std::size_t> offsets;  // of the taps, from where a window begins
+  std::vector<std::size_t> taps;     // their weights, for one column
+
   std::size_t tasks() const { return rows.count() * columns.count(); }
+  std::size_t packings() const { return correlation->depthwise ? 1 : blocks.size() * panels.count(); }
 };
 
 }  // namespace metalloid::cpu::correlation_internal
@@ -84,6 +91,27 @@ void packPanel(const CorrelationJob& job, const InnerBlock& block, std::size_t p
       gemm::packRightPanels(from, correlation.channelStride, segment.length, columns, one, to);
     }
     to += segment.length * vectors * lanes;
+  }
+}
+
+/// All weights of a depth-wise correlation: tap by tap.
+void packTaps(const CorrelationJob& job) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t stride = job.vectors * hn::Lanes(FloatTag());
+  for (std::size_t t = 0; t < job.taps.size(); ++t) {
+    const float* const from = correlation.weights + job.taps[t];
+    for (std::size_t k = 0; k < correlation.result.channels; ++k) {
+      job.packed[t * stride + k] = from[k * correlation.columnStride];
+    }
+  }
+}
+
+void pack(const CorrelationJob& job, std::size_t index) {
+  const std::size_t panels = job.panels.count();
+  if (job.correlation->depthwise) {
+    packTaps(job);
+  } else {
+    packPanel(job, job.blocks[index / panels], index % panels);
   }
 }
 
@@ -215,6 +243,37 @@ void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, co
   }
 }
 
+/// The same for a depth-wise correlation.
+void multiplyChannels(const CorrelationJob& job, BlockRange panels, std::size_t rows, const float* const* starts,
+                      float* const* results) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t lanes = hn::Lanes(FloatTag()), stride = job.vectors * lanes;
+  const std::size_t firstColumn = job.panels.begin(panels.begin) * lanes;
+  const std::size_t vectors =
+      job.panels.begin(panels.end - 1) + job.panels.size(panels.end - 1) - job.panels.begin(panels.begin);
+  const EvenParts groups(rows, cpu::HWY_NAMESPACE::kDepthwisePixels);
+  for (std::size_t group = 0; group < groups.count(); ++group) {
+    cpu::HWY_NAMESPACE::DepthwiseTile tile{};
+    tile.starts = starts + groups.begin(group);
+    tile.results = results + groups.begin(group);
+    tile.offsets = job.offsets.data();
+    tile.taps = job.offsets.size();
+    tile.weightStride = stride;
+    for (std::size_t v = 0; v < vectors; ++v) {
+      tile.channel = firstColumn + v * lanes;
+      tile.resultChannel = v * lanes;
+      tile.count = std::min(lanes, correlation.result.channels - tile.channel);
+      tile.weights = job.packed + tile.channel;
+      tile.bias = correlation.bias ? correlation.bias + tile.channel : nullptr;
+      cpu::HWY_NAMESPACE::computeDepthwise(tile, groups.size(group));
+    }
+    if (correlation.neuron) {
+      applyNeuronToRows(correlation, tile.results, groups.size(group), 0, firstColumn,
+                        std::min(vectors * lanes, correlation.result.channels - firstColumn));
+    }
+  }
+}
+
 void runTask(const CorrelationJob& job, std::size_t index) {
   const Correlation& correlation = *job.correlation;
   const BlockRange pixels = job.rows[index % job.rows.count()], panels = job.columns[index / job.rows.count()];
@@ -233,14 +292,14 @@ void runTask(const CorrelationJob& job, std::size_t index) {
   std::array<float*, kMostRows> results;
   if (job.copies) {
     locateCopied(job, pixels, copy, starts.data());
-  } else if (!job.blocks.front().left.empty()) {
+  } else if (correlation.x.taps * correlation.y.taps > 0) {
     locateInPlace(job, pixels, starts.data());
   }
   PixelWalk pixel(correlation, pixels.begin);
   for (std::size_t i = 0; i < pixels.size(); ++i, pixel.next(correlation)) {
     results[i] = staged ? stage + i * columns : reinterpret_cast<float*>(resultPixel(correlation, pixel)) + firstColumn;
   }
-  multiply(job, panels, pixels.size(), starts.data(), results.data());
+  (correlation.depthwise ? multiplyChannels : multiply)(job, panels, pixels.size(), starts.data(), results.data());
   if (!staged) return;
   pixel = PixelWalk(correlation, pixels.begin);
   const std::size_t elementSize = sizeOfDataType(correlation.result.type);
@@ -260,7 +319,7 @@ namespace correlation_internal {
 namespace {
 
 HWY_EXPORT(tileShape);
-HWY_EXPORT(packPanel);
+HWY_EXPORT(pack);
 HWY_EXPORT(runTask);
 
 /// Adds a stretch of elements, to the last one if it goes on from there.
@@ -288,7 +347,7 @@ std::vector<Segment> cut(const std::vector<Segment>& segments, std::size_t strid
 
 void planInner(CorrelationJob& job) {
   const Correlation& correlation = *job.correlation;
-  const std::size_t channels = correlation.source.channels;
+  const std::size_t channels = correlation.depthwise ? 1 : correlation.source.channels;
   std::vector<Segment> left, right;
   for (std::size_t q = 0; q < correlation.y.taps; ++q) {
     for (std::size_t p = 0; p < correlation.x.taps; ++p) {
@@ -296,11 +355,15 @@ void planInner(CorrelationJob& job) {
           (correlation.y.firstTap + correlation.y.tapIncrement * static_cast<std::ptrdiff_t>(q)) *
               static_cast<std::ptrdiff_t>(correlation.rowOfTaps) +
           correlation.x.firstTap + correlation.x.tapIncrement * static_cast<std::ptrdiff_t>(p);
-      append(left,
-             static_cast<std::ptrdiff_t>(q * correlation.y.tapStep * job.rowFloats +
-                                         p * correlation.x.tapStep * job.pixelFloats),
-             channels);
       const std::ptrdiff_t weight = tap * static_cast<std::ptrdiff_t>(correlation.tapStride);
+      const std::size_t offset =
+          q * correlation.y.tapStep * job.rowFloats + p * correlation.x.tapStep * job.pixelFloats;
+      if (correlation.depthwise) {
+        job.offsets.push_back(offset);
+        job.taps.push_back(static_cast<std::size_t>(weight));
+        continue;
+      }
+      append(left, static_cast<std::ptrdiff_t>(offset), channels);
       if (correlation.channelStride == 1) {
         append(right, weight, channels);
       } else {
@@ -308,7 +371,9 @@ void planInner(CorrelationJob& job) {
       }
     }
   }
-  const std::size_t inner = correlation.x.taps * correlation.y.taps * channels;
+  job.inner = correlation.x.taps * correlation.y.taps * channels;
+  if (correlation.depthwise) return;
+  const std::size_t inner = job.inner;
   const std::size_t blocks = std::max<std::size_t>(ceilingQuotient(inner, kMaximumInnerBlock), 1);
   const std::size_t length = std::max<std::size_t>(ceilingQuotient(ceilingQuotient(inner, blocks), 4) * 4, 4);
   for (std::size_t begin = 0; begin == 0 || begin < inner; begin += length) {
@@ -362,14 +427,14 @@ void correlateAll(std::span<const Correlation> correlations, Context& context) {
       continue;
     }
     jobs.push_back(plan(correlation, tile, context.pool.threads()));
-    packedFloats += jobs.back().blocks.back().inner.end * jobs.back().vectors * tile.lanes;
+    packedFloats += jobs.back().inner * jobs.back().vectors * tile.lanes;
   }
   float* packed = context.scratch.take<float>(packedFloats);
   std::vector<std::size_t> packings{0}, tasks{0};  // of the jobs before
   for (CorrelationJob& job : jobs) {
     job.packed = packed;
-    packed += job.blocks.back().inner.end * job.vectors * tile.lanes;
-    packings.push_back(packings.back() + job.blocks.size() * job.panels.count());
+    packed += job.inner * job.vectors * tile.lanes;
+    packings.push_back(packings.back() + job.packings());
     tasks.push_back(tasks.back() + job.tasks());
   }
   const auto forEach = [&](const std::vector<std::size_t>& ends, const auto& f) {
@@ -378,10 +443,7 @@ void correlateAll(std::span<const Correlation> correlations, Context& context) {
       f(jobs[job], index - ends[job]);
     });
   };
-  forEach(packings, [](const CorrelationJob& job, std::size_t index) {
-    const std::size_t panels = job.panels.count();
-    HWY_DYNAMIC_DISPATCH(packPanel)(job, job.blocks[index / panels], index % panels);
-  });
+  forEach(packings, [](const CorrelationJob& job, std::size_t index) { HWY_DYNAMIC_DISPATCH(pack)(job, index); });
   forEach(tasks, [](const CorrelationJob& job, std::size_t index) { HWY_DYNAMIC_DISPATCH(runTask)(job, index); });
 }
 

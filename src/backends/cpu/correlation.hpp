@@ -50,13 +50,16 @@ operations::WindowAxis inverse(const operations::WindowAxis& window, std::size_t
 ///                     source[y(j, q)][x(i, p)][c] * weights[tap(q, p) * tapStride + c * channelStride + k *
 ///                     columnStride])
 ///
-/// with outputs, positions and taps as the axes say, and tap(q, p) = window's tap y * rowOfTaps + window's tap x.
+/// with outputs, positions and taps as the axes say, and tap(q, p) = window's tap y * rowOfTaps + window's tap x. A
+/// depth-wise one has as many outputs as channels, and output channel k sees channel c = k alone, without
+/// channelStride.
 struct Correlation {
   operations::ImageView source;  // these channels
   operations::ImageView result;  // these channels, all pixels
   CorrelationAxis x;
   CorrelationAxis y;
   ImageEdgeMode edgeMode = ImageEdgeMode::zero;
+  bool depthwise = false;
   const float* weights = nullptr;
   std::size_t rowOfTaps = 1;
   std::size_t tapStride = 0;

@@ -18,6 +18,7 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/correlation_gradient.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+#include "backends/cpu/depthwise_tile-inl.hpp"
 #include "backends/cpu/gemm_pack-inl.hpp"
 #include "backends/cpu/image_rows-inl.hpp"
 // clang-format on
@@ -42,6 +43,7 @@ struct GradientJob {
   std::vector<Strip> strips;
   std::vector<std::size_t> firstRows;  // of the strips
   std::vector<Segment> weights;        // where the product's rows belong, for one column
+  std::vector<std::size_t> offsets;    // depth-wise: of the taps, which are the rows, in place of strips
   std::size_t rows = 0;
   std::size_t vectors = 0;  // of columns
   std::size_t stride = 0;   // of a partial result: whole vectors
@@ -278,6 +280,35 @@ void multiplyBlock(const GradientJob& job, std::size_t inner, BlockRange strips,
   }
 }
 
+/// The same for a depth-wise correlation.
+void multiplyChannels(const GradientJob& job, BlockRange panels, float* result, bool adds, const TaskMemory& memory) {
+  const CorrelationGradient& gradient = *job.gradient;
+  const std::size_t lanes = hn::Lanes(FloatTag()), origin = job.panels.begin(panels.begin) * lanes;
+  const std::size_t inner = memory.lines.size() * gradient.x.outputs;
+  const EvenParts groups(job.offsets.size(), cpu::HWY_NAMESPACE::kDepthwiseTaps);
+  cpu::HWY_NAMESPACE::DepthwiseGradientTile tile{};
+  tile.lines = memory.lines.data();
+  tile.lineCount = memory.lines.size();
+  tile.lineLength = gradient.x.outputs;
+  tile.stride = static_cast<std::size_t>(gradient.x.step) * job.pixelFloats;
+  tile.resultStride = job.stride;
+  tile.adds = adds;
+  for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
+    const std::size_t first = job.panels.begin(panel) * lanes, vectors = job.panels.size(panel);
+    tile.gradientStride = vectors * lanes;
+    for (std::size_t v = 0; v < vectors; ++v) {
+      tile.channel = first + v * lanes;
+      tile.count = std::min(lanes, gradient.source.channels - tile.channel);
+      tile.gradient = memory.right + (first - origin) * inner + v * lanes;
+      for (std::size_t group = 0; group < groups.count(); ++group) {
+        tile.offsets = job.offsets.data() + groups.begin(group);
+        tile.result = result + groups.begin(group) * job.stride + tile.channel;
+        cpu::HWY_NAMESPACE::computeDepthwiseGradient(tile, groups.size(group));
+      }
+    }
+  }
+}
+
 void runTask(const GradientJob& job, std::size_t index) {
   const CorrelationGradient& gradient = *job.gradient;
   const std::size_t slice = index % job.slices.count(),
@@ -308,8 +339,10 @@ void runTask(const GradientJob& job, std::size_t index) {
     const std::size_t pixels = lines.size() * gradient.x.outputs;
     const bool adds = block != blocks.begin;
     packGradient(job, lines, panels, memory);
-    if (strips.size() > 0) {
-      locateLines(job, lines, memory);
+    if (job.rows > 0) locateLines(job, lines, memory);
+    if (gradient.depthwise) {
+      multiplyChannels(job, panels, result, adds, memory);
+    } else {
       multiplyBlock(job, pixels, strips, panels, result, adds, memory);
     }
     if (part == 0 && gradient.bias) {
@@ -331,6 +364,15 @@ void storeRows(const GradientJob& job, std::size_t first, std::size_t rows, floa
         hn::StoreU(hn::Add(hn::LoadU(d, sums + k), hn::LoadU(d, more + k)), d, sums + k);
       }
     }
+  }
+  if (gradient.depthwise) {
+    for (std::size_t k = 0; k < columns; ++k) {
+      for (std::size_t row = 0; row < rows; ++row) {
+        float& weight = weights[k * gradient.columnStride + row];
+        weight = job.partials[(first + row) * job.stride + k] + (gradient.accumulates ? weight : 0.0F);
+      }
+    }
+    return;
   }
 #if HWY_TARGET == HWY_SCALAR
   for (std::size_t k = 0; k < columns; ++k) {
@@ -393,7 +435,7 @@ constexpr std::size_t kRowsOfTask = 96;  // at least: each task packs the gradie
 
 void planRows(GradientJob& job, const TileShape& tile) {
   const CorrelationGradient& gradient = *job.gradient;
-  const std::size_t channels = gradient.source.channels;
+  const std::size_t channels = gradient.depthwise ? 1 : gradient.source.channels;
   std::vector<Segment> runs;  // of the source
   const auto append = [](std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
     if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
@@ -407,10 +449,12 @@ void planRows(GradientJob& job, const TileShape& tile) {
       const std::ptrdiff_t tap = (gradient.y.firstTap + gradient.y.tapIncrement * static_cast<std::ptrdiff_t>(q)) *
                                      static_cast<std::ptrdiff_t>(gradient.rowOfTaps) +
                                  gradient.x.firstTap + gradient.x.tapIncrement * static_cast<std::ptrdiff_t>(p);
-      append(runs,
-             static_cast<std::ptrdiff_t>(q * gradient.y.tapStep * job.rowFloats +
-                                         p * gradient.x.tapStep * job.pixelFloats),
-             channels);
+      const std::size_t offset = q * gradient.y.tapStep * job.rowFloats + p * gradient.x.tapStep * job.pixelFloats;
+      if (gradient.depthwise) {
+        job.offsets.push_back(offset);
+      } else {
+        append(runs, static_cast<std::ptrdiff_t>(offset), channels);
+      }
       append(job.weights, tap * static_cast<std::ptrdiff_t>(gradient.tapStride), channels);
     }
   }
@@ -422,6 +466,7 @@ void planRows(GradientJob& job, const TileShape& tile) {
     }
     job.rows += run.length;
   }
+  if (gradient.depthwise) job.rows = job.offsets.size();
 }
 
 GradientJob plan(const CorrelationGradient& gradient, const TileShape& tile, unsigned threads) {

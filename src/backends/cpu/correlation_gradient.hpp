@@ -9,12 +9,15 @@ namespace metalloid::cpu {
 ///     weights[tap(q, p) * tapStride + c + k * columnStride] (+)= sum over images and outputs j, i of
 ///                                                source[y(j, q)][x(i, p)][c] * gradient[j][i][k]
 ///     bias[k] (+)= sum over images and outputs j, i of gradient[j][i][k]
+///
+/// Depth-wise: for c = k alone, whose weight is at tap(q, p) * tapStride + k * columnStride.
 struct CorrelationGradient {
   operations::ImageView source;    // these channels
   operations::ImageView gradient;  // these channels, all outputs of the window
   CorrelationAxis x;
   CorrelationAxis y;
   ImageEdgeMode edgeMode = ImageEdgeMode::zero;
+  bool depthwise = false;
   float* weights = nullptr;
   std::size_t rowOfTaps = 1;
   std::size_t tapStride = 0;
