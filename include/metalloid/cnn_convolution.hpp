@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 
 namespace metalloid {
 
@@ -31,8 +32,9 @@ class CNNConvolution : public CNNKernel {
   /// The next kernel of an archive, with the weights that were in use; its data source gives these.
   /// @throws Error (malformedFile) when it is another class or not allowed.
   CNNConvolution(Unarchiver& coder, const Device& device);
-  /// For the library's own use: a kernel that shares weights with others.
-  CNNConvolution(const Device& device, const detail::ConvolutionWeights& weights);
+  /// For the library's own use: a kernel that shares weights with others, and may have another neuron.
+  CNNConvolution(const Device& device, const detail::ConvolutionWeights& weights,
+                 const std::optional<NNNeuronDescriptor>& neuron = {});
 
   /// No device makes use of the permission to sum in float16. Default float_.
   NNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption = NNConvolutionAccumulatorPrecisionOption::float_;
@@ -42,7 +44,7 @@ class CNNConvolution : public CNNKernel {
   std::size_t groups() const { return descriptor().groups; }                                ///< Groups of channels.
   std::size_t subPixelScaleFactor() const { return descriptor().subPixelScaleFactor; }      ///< 1 for most.
   std::size_t channelMultiplier() const { return descriptor().channelMultiplier(); }        ///< 0 unless depth-wise.
-  const NNNeuronDescriptor& fusedNeuronDescriptor() const { return descriptor().fusedNeuronDescriptor; }  ///< f.
+  NNNeuronDescriptor fusedNeuronDescriptor() const { return neuron_.descriptor(); }         ///< f.
   /// What the kernel was made with.
   const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const { return weights_.dataSource(); }
   /// Metalloid extension: the shape.
@@ -69,7 +71,8 @@ class CNNConvolution : public CNNKernel {
   const detail::ConvolutionWeights& sharedWeights() const { return weights_; }
 
  protected:
-  CNNConvolution(const Device& device, std::string_view className, const detail::ConvolutionWeights& weights);
+  CNNConvolution(const Device& device, std::string_view className, const detail::ConvolutionWeights& weights,
+                 const std::optional<NNNeuronDescriptor>& neuron);
   CNNConvolution(Unarchiver& coder, const Device& device, std::string_view className);
 
   void adjustDestination(const ImageBatch& sources, const StateBatch& sourceStates,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 
 namespace metalloid {
 
@@ -27,8 +28,9 @@ class CNNConvolutionTranspose : public CNNKernel {
   CNNConvolutionTranspose(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
   /// The next kernel of an archive. @throws Error (malformedFile) when it is another class or not allowed.
   CNNConvolutionTranspose(Unarchiver& coder, const Device& device);
-  /// For the library's own use: a kernel that shares weights with others.
-  CNNConvolutionTranspose(const Device& device, const detail::ConvolutionWeights& weights);
+  /// For the library's own use: a kernel that shares weights with others, and may have another neuron.
+  CNNConvolutionTranspose(const Device& device, const detail::ConvolutionWeights& weights,
+                          const std::optional<NNNeuronDescriptor>& neuron = {});
 
   std::ptrdiff_t kernelOffsetX = 0;  ///< Where the window's centre begins in the enlarged source. Default 0.
   std::ptrdiff_t kernelOffsetY = 0;  ///< As above.
@@ -38,6 +40,7 @@ class CNNConvolutionTranspose : public CNNKernel {
   std::size_t inputFeatureChannels() const { return descriptor().inputFeatureChannels; }    ///< Channels read.
   std::size_t outputFeatureChannels() const { return descriptor().outputFeatureChannels; }  ///< Channels computed.
   std::size_t groups() const { return descriptor().groups; }                                ///< Groups of channels.
+  NNNeuronDescriptor fusedNeuronDescriptor() const { return neuron_.descriptor(); }         ///< f.
   /// What the kernel was made with.
   const std::shared_ptr<CNNConvolutionDataSource>& dataSource() const { return weights_.dataSource(); }
   /// Metalloid extension: the shape.

@@ -3,6 +3,7 @@
 #include <metalloid/cnn_convolution.hpp>
 
 #include <memory>
+#include <optional>
 
 namespace metalloid {
 
@@ -19,8 +20,9 @@ class CNNFullyConnected : public CNNConvolution {
   CNNFullyConnected(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights);
   /// The next kernel of an archive. @throws Error (malformedFile) when it is another class or not allowed.
   CNNFullyConnected(Unarchiver& coder, const Device& device);
-  /// For the library's own use: a kernel that shares weights with others.
-  CNNFullyConnected(const Device& device, const detail::ConvolutionWeights& weights);
+  /// For the library's own use: a kernel that shares weights with others, and may have another neuron.
+  CNNFullyConnected(const Device& device, const detail::ConvolutionWeights& weights,
+                    const std::optional<NNNeuronDescriptor>& neuron = {});
 
   /// A copy with every setting and weights of its own, for `device` or, when that is nil, for the same device.
   CNNFullyConnected copy(const Device& device = {}) const;

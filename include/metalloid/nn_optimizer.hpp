@@ -1,5 +1,6 @@
 #pragma once
 
+#include <metalloid/cnn_convolution_state.hpp>
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/kernel.hpp>
 #include <metalloid/matrix.hpp>
@@ -8,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace metalloid {
 
@@ -42,7 +44,10 @@ struct NNOptimizerDescriptor {
 /// for itself; state is best kept in float32. Values are read from inputValues and written to resultValues, which may
 /// be the same object; no other operands may overlap. State operands, though named input, are read and overwritten; the
 /// caller makes them 0 before the first update, which new matrices and vectors are.
-/// The forms that take convolution and batch normalization states belong to the image kernels and do not exist yet.
+///
+/// The forms that take states update weights and biases in one encode. Arrays of state operands hold one for the
+/// weights and one for the biases; with the first alone the biases keep their values. A layer without biases has none
+/// to update. `resultState` may be the source state. These encodes are a read of temporary gradient and source states.
 class NNOptimizer : public Kernel {
  public:
   bool applyGradientClipping;  ///< Whether gradients are clipped. Default the descriptor's.
@@ -111,11 +116,20 @@ class NNOptimizerStochasticGradientDescent : public NNOptimizer {
     Matrix inputMomentumMatrix = {};  ///< m, updated; nil: no momentum, whatever the settings.
     Matrix resultValuesMatrix;        ///< w after the update; may be inputValuesMatrix.
   };
+  /// The operands of `encode` for the states of a convolution.
+  struct ConvolutionArguments {
+    CNNConvolutionGradientState convolutionGradientState;        ///< The gradients, not modified.
+    CNNConvolutionWeightsAndBiasesState convolutionSourceState;  ///< Weights and biases before the update.
+    std::vector<Vector> inputMomentumVectors = {};               ///< m, updated; empty: no momentum.
+    CNNConvolutionWeightsAndBiasesState resultState;             ///< After it; may be convolutionSourceState.
+  };
   using NNOptimizer::encode;
   /// Records the update. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const VectorArguments& arguments) const;
   /// Records the update. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const MatrixArguments& arguments) const;
+  /// Records both updates. @throws Error (invalidArgument) naming the operand that does not fit.
+  void encode(CommandBuffer& commandBuffer, const ConvolutionArguments& arguments) const;
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   NNOptimizerStochasticGradientDescent copy(const Device& device = {}) const;
@@ -169,11 +183,20 @@ class NNOptimizerRMSProp : public NNOptimizer {
     Matrix inputSumOfSquaresMatrix;  ///< s, updated.
     Matrix resultValuesMatrix;       ///< w after the update; may be inputValuesMatrix.
   };
+  /// The operands of `encode` for the states of a convolution.
+  struct ConvolutionArguments {
+    CNNConvolutionGradientState convolutionGradientState;        ///< The gradients, not modified.
+    CNNConvolutionWeightsAndBiasesState convolutionSourceState;  ///< Weights and biases before the update.
+    std::vector<Vector> inputSumOfSquaresVectors;                ///< s, updated.
+    CNNConvolutionWeightsAndBiasesState resultState;             ///< After it; may be convolutionSourceState.
+  };
   using NNOptimizer::encode;
   /// Records the update. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const VectorArguments& arguments) const;
   /// Records the update. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const MatrixArguments& arguments) const;
+  /// Records both updates. @throws Error (invalidArgument) naming the operand that does not fit.
+  void encode(CommandBuffer& commandBuffer, const ConvolutionArguments& arguments) const;
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   NNOptimizerRMSProp copy(const Device& device = {}) const;
@@ -243,6 +266,15 @@ class NNOptimizerAdam : public NNOptimizer {
     Matrix maximumVelocityMatrix = {};  ///< vmax, updated; nil: plain Adam.
     Matrix resultValuesMatrix;          ///< w after the update; may be inputValuesMatrix.
   };
+  /// The operands of `encode` for the states of a convolution.
+  struct ConvolutionArguments {
+    CNNConvolutionGradientState convolutionGradientState;        ///< The gradients, not modified.
+    CNNConvolutionWeightsAndBiasesState convolutionSourceState;  ///< Weights and biases before the update.
+    std::vector<Vector> inputMomentumVectors;                    ///< m, updated.
+    std::vector<Vector> inputVelocityVectors;                    ///< v, updated.
+    std::vector<Vector> maximumVelocityVectors = {};             ///< vmax, updated; empty: plain Adam.
+    CNNConvolutionWeightsAndBiasesState resultState;             ///< After it; may be convolutionSourceState.
+  };
   using NNOptimizer::encode;
   /// Records the update and advances `timeStep`. @throws Error (invalidArgument) naming the operand that does not fit;
   /// `timeStep` then stays.
@@ -250,6 +282,9 @@ class NNOptimizerAdam : public NNOptimizer {
   /// Records the update and advances `timeStep`. @throws Error (invalidArgument) naming the operand that does not fit;
   /// `timeStep` then stays.
   void encode(CommandBuffer& commandBuffer, const MatrixArguments& arguments);
+  /// Records both updates and advances `timeStep` once. @throws Error (invalidArgument) naming the operand that does
+  /// not fit; `timeStep` then stays.
+  void encode(CommandBuffer& commandBuffer, const ConvolutionArguments& arguments);
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   NNOptimizerAdam copy(const Device& device = {}) const;

@@ -69,17 +69,19 @@ operations::ImageView convolutionSource(Encoding& encoding, Encoding::ImageOpera
 // --- Forward ---------------------------------------------------------------------------------------------------------
 
 CNNConvolution::CNNConvolution(const Device& device, std::shared_ptr<CNNConvolutionDataSource> weights)
-    : CNNConvolution(device, kConvolution, ConvolutionWeights(device, kConvolution, std::move(weights))) {}
+    : CNNConvolution(device, ConvolutionWeights(device, kConvolution, std::move(weights))) {}
 
 CNNConvolution::CNNConvolution(Unarchiver& coder, const Device& device) : CNNConvolution(coder, device, kConvolution) {}
 
-CNNConvolution::CNNConvolution(const Device& device, const ConvolutionWeights& weights)
-    : CNNConvolution(device, kConvolution, weights) {}
+CNNConvolution::CNNConvolution(const Device& device, const ConvolutionWeights& weights,
+                               const std::optional<NNNeuronDescriptor>& neuron)
+    : CNNConvolution(device, kConvolution, weights, neuron) {}
 
-CNNConvolution::CNNConvolution(const Device& device, std::string_view className, const ConvolutionWeights& weights)
+CNNConvolution::CNNConvolution(const Device& device, std::string_view className, const ConvolutionWeights& weights,
+                               const std::optional<NNNeuronDescriptor>& neuron)
     : CNNKernel(device, className), weights_(weights) {
   label = dataSource()->label();
-  neuron_.set(device, fusedNeuronDescriptor());
+  neuron_.set(device, neuron.value_or(descriptor().fusedNeuronDescriptor));
   detail::requireSlopes(neuron_, outputFeatureChannels(), name());
   takeShape();
 }

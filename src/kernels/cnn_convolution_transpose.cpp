@@ -67,10 +67,11 @@ CNNConvolutionTranspose::CNNConvolutionTranspose(Unarchiver& coder, const Device
   decode(coder);
 }
 
-CNNConvolutionTranspose::CNNConvolutionTranspose(const Device& device, const ConvolutionWeights& weights)
+CNNConvolutionTranspose::CNNConvolutionTranspose(const Device& device, const ConvolutionWeights& weights,
+                                                 const std::optional<NNNeuronDescriptor>& neuron)
     : CNNKernel(device, kTranspose), weights_(checked(weights)) {
   label = dataSource()->label();
-  neuron_.set(device, descriptor().fusedNeuronDescriptor);
+  neuron_.set(device, neuron.value_or(descriptor().fusedNeuronDescriptor));
   detail::requireSlopes(neuron_, outputFeatureChannels(), name());
   takeShape();
 }

@@ -59,8 +59,9 @@ CNNFullyConnected::CNNFullyConnected(Unarchiver& coder, const Device& device)
   checkDecoded(sharedWeights(), kFullyConnected);
 }
 
-CNNFullyConnected::CNNFullyConnected(const Device& device, const ConvolutionWeights& weights)
-    : CNNConvolution(device, kFullyConnected, checked(weights, kFullyConnected)) {
+CNNFullyConnected::CNNFullyConnected(const Device& device, const ConvolutionWeights& weights,
+                                     const std::optional<NNNeuronDescriptor>& neuron)
+    : CNNConvolution(device, kFullyConnected, checked(weights, kFullyConnected), neuron) {
   padding = validOnly();
 }
 

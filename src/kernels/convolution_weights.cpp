@@ -2,6 +2,7 @@
 #include "core/settings_visitor.hpp"
 #include "kernels/convolution_state.hpp"
 #include "kernels/encoding.hpp"
+#include "kernels/vector_row.hpp"
 #include "math/float16.hpp"
 
 #include <metalloid/detail/convolution_weights.hpp>
@@ -320,15 +321,6 @@ bool isSame(const Vector& a, const Vector& b) {
          one.offset() == other.offset() && one.layout().columns == other.layout().columns;
 }
 
-/// The whole vector as a matrix of one row.
-operations::MatrixView row(const operations::VectorView& view) {
-  return {.data = view.data,
-          .rows = 1,
-          .columns = view.length,
-          .rowBytes = view.length * sizeOfDataType(view.type),
-          .type = view.type};
-}
-
 /// The operations that copy weights, and biases where both are given.
 class WeightsCopy {
  public:
@@ -344,13 +336,13 @@ class WeightsCopy {
           fmt::format("The {} have {} elements, but the {} have {}.", fromRole, from.length(), toRole, to.length()));
     }
     const Batch one;
-    operations_.emplace_back(operations::MatrixCopy{
-        .items = {{.source = row(source.view(from.length(), one)), .destination = row(result.view(to.length(), one))}},
-        .offsets = {},
-        .rowPermute = {},
-        .columnPermute = {},
-        .rows = 1,
-        .columns = from.length()});
+    operations_.emplace_back(operations::MatrixCopy{.items = {{.source = rowOf(source.view(from.length(), one)),
+                                                               .destination = rowOf(result.view(to.length(), one))}},
+                                                    .offsets = {},
+                                                    .rowPermute = {},
+                                                    .columnPermute = {},
+                                                    .rows = 1,
+                                                    .columns = from.length()});
   }
 
   void record() { encoding_.record(std::move(operations_)); }

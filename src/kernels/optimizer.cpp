@@ -2,6 +2,7 @@
 
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
+#include "kernels/optimizer_updates.hpp"
 
 #include <metalloid/error.hpp>
 #include <metalloid/nn_optimizer.hpp>
@@ -15,7 +16,6 @@ namespace metalloid {
 namespace {
 
 using detail::Encoding;
-using operations::GradientPreprocessing;
 using operations::MatrixView;
 
 // --- Descriptor
@@ -73,20 +73,6 @@ void checkDecoded(const char* className, const Check& run) {
   }
 }
 
-GradientPreprocessing preprocessingOf(const NNOptimizer& optimizer) {
-  using Regularization = GradientPreprocessing::Regularization;
-  const auto type = optimizer.regularizationType();
-  return {.learningRate = optimizer.learningRate(),
-          .rescale = optimizer.gradientRescale(),
-          .clip = optimizer.applyGradientClipping,
-          .clipMaximum = optimizer.gradientClipMax(),
-          .clipMinimum = optimizer.gradientClipMin(),
-          .regularization = type == NNRegularizationType::L1   ? Regularization::l1
-                            : type == NNRegularizationType::L2 ? Regularization::l2
-                                                               : Regularization::none,
-          .regularizationScale = optimizer.regularizationScale()};
-}
-
 // --- Operands --------------------------------------------------------------------------------------------------------
 
 struct Roles {
@@ -142,8 +128,6 @@ class UpdateEncoding {
     return array ? state(role, array) : MatrixView();
   }
 
-  [[noreturn]] void refuse(std::string message) const { encoding_.refuse(std::move(message)); }
-  const std::string& kernelName() const { return encoding_.kernelName(); }
   void record(operations::Operation operation) { encoding_.record(std::move(operation)); }
 
  private:
@@ -186,23 +170,16 @@ template <class Array>
 void encodeUpdate(const NNOptimizerStochasticGradientDescent& optimizer, const CommandBuffer& commandBuffer,
                   const Array& gradient, const Array& values, const Array& momentum, const Array& result) {
   UpdateEncoding<Array> encoding(optimizer, commandBuffer, gradient, values, result);
-  encoding.record(operations::OptimizerStochasticGradientDescent{
-      .operands = encoding.operands(),
-      .momentum = encoding.optionalState(kRoles<Array>.momentum, momentum),
-      .preprocessing = preprocessingOf(optimizer),
-      .momentumScale = optimizer.momentumScale(),
-      .useNesterovMomentum = optimizer.useNesterovMomentum()});
+  encoding.record(
+      detail::updateOf(optimizer, encoding.operands(), encoding.optionalState(kRoles<Array>.momentum, momentum)));
 }
 
 template <class Array>
 void encodeUpdate(const NNOptimizerRMSProp& optimizer, const CommandBuffer& commandBuffer, const Array& gradient,
                   const Array& values, const Array& sumOfSquares, const Array& result) {
   UpdateEncoding<Array> encoding(optimizer, commandBuffer, gradient, values, result);
-  encoding.record(operations::OptimizerRMSProp{.operands = encoding.operands(),
-                                               .sumOfSquares = encoding.state(kRoles<Array>.sumOfSquares, sumOfSquares),
-                                               .preprocessing = preprocessingOf(optimizer),
-                                               .decay = optimizer.decay(),
-                                               .epsilon = optimizer.epsilon()});
+  encoding.record(
+      detail::updateOf(optimizer, encoding.operands(), encoding.state(kRoles<Array>.sumOfSquares, sumOfSquares)));
 }
 
 template <class Array>
@@ -210,23 +187,12 @@ void encodeUpdate(NNOptimizerAdam& optimizer, const CommandBuffer& commandBuffer
                   const Array& values, const Array& momentum, const Array& velocity, const Array& maximumVelocity,
                   const Array& result) {
   UpdateEncoding<Array> encoding(optimizer, commandBuffer, gradient, values, result);
-  const std::size_t step = optimizer.timeStep + 1;
-  if (step == 0) {
-    encoding.refuse(
-        fmt::format("The timeStep of {} is {}, the largest there is.", encoding.kernelName(), optimizer.timeStep));
-  }
-  const double t = static_cast<double>(step);
-  const double correction = std::sqrt(1 - std::pow(optimizer.beta2(), t)) / (1 - std::pow(optimizer.beta1(), t));
-  encoding.record(operations::OptimizerAdam{
-      .operands = encoding.operands(),
-      .momentum = encoding.state(kRoles<Array>.momentum, momentum),
-      .velocity = encoding.state(kRoles<Array>.velocity, velocity),
-      .maximumVelocity = encoding.optionalState(kRoles<Array>.maximumVelocity, maximumVelocity),
-      .preprocessing = preprocessingOf(optimizer),
-      .beta1 = optimizer.beta1(),
-      .beta2 = optimizer.beta2(),
-      .epsilon = optimizer.epsilon(),
-      .correctedLearningRate = static_cast<float>(static_cast<double>(optimizer.learningRate()) * correction)});
+  const std::size_t step = detail::nextTimeStep(optimizer);
+  encoding.record(
+      detail::updateOf(optimizer, step, encoding.operands(),
+                       {.momentum = encoding.state(kRoles<Array>.momentum, momentum),
+                        .velocity = encoding.state(kRoles<Array>.velocity, velocity),
+                        .maximumVelocity = encoding.optionalState(kRoles<Array>.maximumVelocity, maximumVelocity)}));
   optimizer.timeStep = step;
 }
 
