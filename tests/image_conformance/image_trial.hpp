@@ -119,6 +119,7 @@ struct Case {
 
 /// Each family has a function that lists its cases, in <family>_cases.cpp; `allCases` in main.cpp calls them.
 std::vector<Case> localNormalizationCases();
+std::vector<Case> convolutionCases();
 std::vector<Case> neuronCases();
 
 }  // namespace metalloid::image_conformance

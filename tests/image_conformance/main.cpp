@@ -23,7 +23,7 @@ namespace {
 
 std::vector<Case> allCases() {
   std::vector<Case> cases;
-  for (const auto& family : {neuronCases, localNormalizationCases}) {
+  for (const auto& family : {convolutionCases, neuronCases, localNormalizationCases}) {
     for (Case& c : family()) cases.push_back(std::move(c));
   }
   return cases;

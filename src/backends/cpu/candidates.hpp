@@ -114,6 +114,8 @@ inline constexpr auto kCandidates<operations::CNNCrossChannelNormalizationGradie
     kSimdFirst<operations::CNNCrossChannelNormalizationGradient>;
 
 template <>
+inline constexpr auto kCandidates<operations::CNNSubPixel> = kSimdFirst<operations::CNNSubPixel>;
+template <>
 inline constexpr auto kCandidates<operations::ImageCopy> = kSimdFirst<operations::ImageCopy>;
 template <>
 inline constexpr auto kCandidates<operations::ImageFill> = kSimdFirst<operations::ImageFill>;

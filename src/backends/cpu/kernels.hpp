@@ -36,6 +36,7 @@ void runSimd(const operations::OptimizerAdam& operation, Context& context);
 
 void runSimd(const operations::CNNNeuron& operation, Context& context);
 void runSimd(const operations::CNNNeuronGradient& operation, Context& context);
+void runSimd(const operations::CNNSubPixel& operation, Context& context);
 void runSimd(const operations::CNNSpatialNormalization& operation, Context& context);
 const char* refusesSimd(const operations::CNNSpatialNormalizationGradient& operation, const Context& context);
 void runSimd(const operations::CNNSpatialNormalizationGradient& operation, Context& context);
