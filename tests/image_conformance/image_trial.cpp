@@ -100,12 +100,12 @@ ImageBatch ImageTrial::batchOn(const Device& device, const ImageDescriptor& one,
       }
       break;
     }
-    case Storage::container:
+    case Storage::container: {
       together.numberOfImages = 2 * variant_.images + 1;
-      batch = Image(device, together).batchRepresentation();
-      for (std::size_t n = 0; n < variant_.images; ++n) batch[n] = batch[2 * variant_.images - 2 * n];
-      batch.resize(variant_.images);
+      const ImageBatch contained = Image(device, together).batchRepresentation();
+      for (std::size_t n = 0; n < variant_.images; ++n) batch.push_back(contained[2 * variant_.images - 2 * n]);
       break;
+    }
   }
   writeTo(batch, values);
   return batch;
