@@ -46,6 +46,14 @@ void requireSlopes(const NeuronSettings& neuron, std::size_t channels, const std
                           neuron.slopeCount(), channels));
 }
 
+void requireReach(const Encoding& encoding, std::string_view role, std::ptrdiff_t x, std::ptrdiff_t y) {
+  constexpr std::ptrdiff_t kFarthest = std::ptrdiff_t{1} << 31;
+  for (const std::ptrdiff_t value : {x, y}) {
+    if (value >= -kFarthest && value <= kFarthest) continue;
+    encoding.refuse(fmt::format("The {} of {} is ({}, {}), beyond any image.", role, encoding.kernelName(), x, y));
+  }
+}
+
 void requireEdgeMode(const Encoding& encoding, ImageEdgeMode edgeMode, bool enlarges) {
   if (edgeMode == ImageEdgeMode::zero || (edgeMode == ImageEdgeMode::clamp && !enlarges)) return;
   encoding.refuse(
@@ -117,6 +125,7 @@ void CNNConvolution::record(Encoding& encoding, const ImageOperands& operands) c
     detail::implementationAs<ConvolutionGradientStateImplementation>(state, "CNNConvolutionGradientState");
   const auto settings = sourceSettings(0);
   detail::requireEdgeMode(encoding, edgeMode, false);
+  detail::requireReach(encoding, "offset", settings.offset.x, settings.offset.y);
   auto found = detail::unaryOperands(encoding, *this, operands);
   const std::size_t r = subPixelScaleFactor();
   auto result = found.destination.view(found.clip, destinationFeatureChannelOffset, outputFeatureChannels() / (r * r));

@@ -157,6 +157,8 @@ void CNNConvolutionTranspose::record(Encoding& encoding, const ImageOperands& op
                                                                               "CNNConvolutionTransposeGradientState");
   }
   detail::requireEdgeMode(encoding, edgeMode, shape_.strideInPixelsX != 1 || shape_.strideInPixelsY != 1);
+  detail::requireReach(encoding, "offset", offset.x, offset.y);
+  detail::requireReach(encoding, "kernelOffset", kernelOffsetX, kernelOffsetY);
   auto found = detail::unaryOperands(encoding, *this, operands);
   const auto originOf = [](std::ptrdiff_t pixel, std::size_t stride, std::ptrdiff_t kernelOffset) {
     return pixel * static_cast<std::ptrdiff_t>(stride) + kernelOffset;

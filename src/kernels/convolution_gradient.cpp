@@ -94,6 +94,9 @@ ConvolutionGradientOperands convolutionGradientOperands(Encoding& encoding, cons
   const bool wantsData = contains(option, CNNConvolutionGradientOption::gradientWithData);
   const bool wantsWeights = contains(option, CNNConvolutionGradientOption::gradientWithWeightsAndBias);
   const auto primary = kernel.sourceSettings(0), secondary = kernel.sourceSettings(1);
+  requireReach(encoding, "primaryOffset", primary.offset.x, primary.offset.y);
+  requireReach(encoding, "secondaryOffset", secondary.offset.x, secondary.offset.y);
+  requireReach(encoding, "kernelOffset", kernel.kernelOffsetX, kernel.kernelOffsetY);
   for (const auto& batch : operands.sources) {
     if (batch.size() == operands.destinations.size()) continue;
     encoding.refuse(fmt::format("There are {} source gradients, {} source images and {} destination gradients.",

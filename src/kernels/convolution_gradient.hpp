@@ -20,6 +20,9 @@ KernelShape shapeOf(const CNNConvolutionDescriptor& descriptor);
 /// @throws Error (invalidArgument) unless a PReLU has a slope for each channel.
 void requireSlopes(const NeuronSettings& neuron, std::size_t channels, const std::string& kernel);
 
+/// Pixels, far beyond any image; @throws Error (invalidArgument) for offsets whose windows no integer could count.
+void requireReach(const Encoding& encoding, std::string_view role, std::ptrdiff_t x, std::ptrdiff_t y);
+
 /// Zero, or clamp unless strides enlarge.
 void requireEdgeMode(const Encoding& encoding, ImageEdgeMode edgeMode, bool enlarges);
 

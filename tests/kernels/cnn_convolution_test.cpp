@@ -317,6 +317,9 @@ TEST_P(CNNConvolutionTest, RefusesWhatDoesNotFit) {
   kernel.sourceFeatureChannelMaxCount = 2;
   expectRefused(encode(four, one), {"4 channels", "2"});
   kernel.sourceFeatureChannelMaxCount = all;
+  kernel.offset.x = std::numeric_limits<std::ptrdiff_t>::max();
+  expectRefused(encode(four, one), {"offset", "beyond any image"});
+  kernel.offset.x = 0;
   State wrong = CNNNeuron(device, {}).resultState({.sourceImage = four, .destinationImage = four});
   expectRefused(
       [&] { kernel.encode(commands, {.sourceImage = four, .destinationState = wrong, .destinationImage = one}); },
@@ -466,6 +469,66 @@ TEST_P(CNNConvolutionTest, KernelsThatShareWeightsReloadOnce) {
   EXPECT_EQ(run(forward, image(1, 1, 1, {10}), 1, 1, 1), (Floats{13}));
 }
 
+TEST_P(CNNConvolutionTest, AnotherNeuronMayComeWithSharedWeights) {
+  const CNNConvolution plain(device, weightsOf({.kernelWidth = 1, .kernelHeight = 1}, {2}));
+  const CNNConvolution fused(device, plain.sharedWeights(),
+                             NNNeuronDescriptor::cnnNeuronDescriptor(CNNNeuronType::reLU, 0.0f));
+  EXPECT_EQ(fused.fusedNeuronDescriptor().neuronType, CNNNeuronType::reLU);
+  EXPECT_NE(fused, plain);
+  EXPECT_EQ(run(plain, image(2, 1, 1, {-1, 1}), 2, 1, 1), (Floats{-2, 2}));
+  EXPECT_EQ(run(fused, image(2, 1, 1, {-1, 1}), 2, 1, 1), (Floats{0, 2}));
+  expectRefused(
+      [&] {
+        CNNConvolution(device, plain.sharedWeights(), NNNeuronDescriptor::cnnNeuronPReLUDescriptor(Floats{1, 2}));
+      },
+      {"PReLU", "2 slopes"});
+}
+
+/// What a training graph does at the end of each batch, and a data source that trains itself.
+class TrainedWeights : public testing::ConvolutionWeights {
+ public:
+  using ConvolutionWeights::ConvolutionWeights;
+  using ConvolutionWeights::update;
+  CNNConvolutionWeightsAndBiasesState update(CommandBuffer& commands, const CNNConvolutionGradientState& gradientState,
+                                             const CNNConvolutionWeightsAndBiasesState& sourceState) override {
+    NNOptimizerStochasticGradientDescent(sourceState.device(), 0.5f)
+        .encode(commands, {.convolutionGradientState = gradientState,
+                           .convolutionSourceState = sourceState,
+                           .resultState = sourceState});
+    return sourceState;
+  }
+};
+
+TEST_P(CNNConvolutionTest, DataSourcesTrainInPlaceWithoutACopy) {
+  const auto source = std::make_shared<TrainedWeights>(CNNConvolutionDescriptor{.kernelWidth = 1, .kernelHeight = 1},
+                                                       Floats{2}, Floats{1});
+  CNNConvolution forward(device, source);
+  CNNConvolutionGradient gradient(device, forward.sharedWeights());
+  const Image x = image(1, 1, 1, {3}), y = image(1, 1, 1), e = image(1, 1, 1, {1}), again = image(1, 1, 1);
+  execute(device, [&](CommandBuffer& commands) {
+    State state;
+    forward.encode(
+        commands,
+        {.sourceImage = x, .destinationState = &state, .destinationStateIsTemporary = true, .destinationImage = y});
+    gradient.encode(commands, {.sourceGradient = e, .sourceImage = x, .gradientState = state});
+    const auto updated = static_cast<CNNConvolutionDataSource&>(*source).update(
+        commands, CNNConvolutionGradientState(state), forward.sharedWeights().state());
+    forward.reloadWeightsAndBiases(commands, updated);
+    gradient.reloadWeightsAndBiases(commands, updated);
+    forward.encode(commands, {.sourceImage = x, .destinationImage = again});
+    for (const auto& done : commands.explain()) EXPECT_NE(done.operation, "MatrixCopy");
+    EXPECT_EQ(state.readCount(), 0u);
+  });
+  EXPECT_EQ(y.read<float>(), (Floats{7}));
+  EXPECT_EQ(again.read<float>(), (Floats{(2 - 1.5f) * 3 + (1 - 0.5f)}));
+  // The defaults leave the weights alone.
+  testing::ConvolutionWeights plain({}, Floats(9));
+  CommandBuffer commands = device.makeCommandQueue().makeCommandBuffer();
+  CNNConvolutionDataSource& asSource = plain;
+  EXPECT_FALSE(asSource.update(commands, {}, {}));
+  EXPECT_FALSE(asSource.update(CNNConvolutionGradientState(), CNNConvolutionWeightsAndBiasesState()));
+}
+
 TEST_P(CNNConvolutionTest, CopiesHaveWeightsOfTheirOwn) {
   const auto source = weightsOf({.kernelWidth = 1, .kernelHeight = 1}, {2}, {1});
   CNNConvolution kernel(device, source);
@@ -524,6 +587,28 @@ TEST_P(CNNConvolutionTest, TravelsThroughArchives) {
   gradient.encode(second);
   Unarchiver secondUnarchiver(second.finish());
   EXPECT_EQ(CNNConvolutionGradient(secondUnarchiver, device), gradient);
+}
+
+TEST_P(CNNConvolutionTest, BehavesAsAKernel) {
+  CNNConvolution kernel(device, weightsOf({.kernelWidth = 2, .kernelHeight = 1}, {1, 2}, {3}));
+  kernel.label = "c";
+  auto changed = kernel;
+  changed.edgeMode = ImageEdgeMode::clamp;
+  const CNNConvolution others(device, weightsOf({.kernelWidth = 2, .kernelHeight = 1}, {1, 2}));
+  test::expectBehavesAsKernel(kernel, {changed, others}, device, "CNNConvolution");
+  const auto archive = test::archiveOf(kernel);
+  for (const char* const setting : {"descriptor.kernelWidth", "inputFeatureChannels", "groups",
+                                    "descriptor.dilationRateX", "subPixelScaleFactor"}) {
+    for (const std::uint64_t value : {std::uint64_t{0}, std::uint64_t{3}, ~std::uint64_t{0}}) {
+      if (value == 3 && std::string_view(setting) == "descriptor.dilationRateX") continue;  // which is possible
+      test::expectMalformed<CNNConvolution>(test::forged(archive, setting, value), device, setting);
+    }
+  }
+  CNNConvolutionGradient gradient(device, weightsOf({.kernelWidth = 2, .kernelHeight = 1}, {1, 2}));
+  gradient.label = "g";
+  auto other = gradient;
+  other.kernelOffsetY = -1;
+  test::expectBehavesAsKernel(gradient, {other}, device, "CNNConvolutionGradient");
 }
 
 }  // namespace
