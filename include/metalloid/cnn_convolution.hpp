@@ -52,8 +52,9 @@ class CNNConvolution : public CNNKernel {
 
   /// Reads weights and biases again, at once. @throws as the constructor, and when the shape has changed.
   void reloadWeightsAndBiasesFromDataSource();
-  /// Records that weights and biases become those of the state; a state without biases leaves them. Counts as a read
-  /// of a temporary state. @throws Error (invalidArgument) for another number of weights or biases.
+  /// Records that weights and biases become those of the state; a state without biases leaves them. Records nothing for
+  /// a state of the very weights in use. Counts as a read of a temporary state. @throws Error (invalidArgument) for
+  /// another number of weights or biases.
   void reloadWeightsAndBiases(CommandBuffer& commandBuffer, const CNNConvolutionWeightsAndBiasesState& state);
   /// Records a copy of weights and biases in use, batch normalization folded in. Biases are nil when the kernel has
   /// none.
@@ -104,10 +105,10 @@ class CNNConvolution : public CNNKernel {
 ///
 /// An encode that makes its destination takes its geometry from the state, and so does one whose kernel has all its
 /// offsets, clip rectangle and channel offsets at their defaults. Otherwise, for a forward `offset` and a window of K
-/// pixels, kernelOffsetX = -offset.x + (K even ? 1 : 0), plus the first pixel wanted, and secondaryOffset.x = offset.x
-/// - K / 2; y alike. Given the state, a gradient of the size of the forward destination is cut to what the forward
-/// kernel wrote; from there on, and in pixels of the destination, counts `primaryOffset`. Source:
-/// MPSCNNConvolutionGradient.
+/// pixels: kernelOffsetX = -offset.x + (K even ? 1 : 0), plus the first source pixel wanted; primaryOffset.x is where
+/// the forward result begins in the gradient, which is 0 elsewhere; secondaryOffset.x = offset.x - K / 2; y alike.
+/// Given the state, a gradient of the size of the forward destination counts only where the forward kernel wrote.
+/// Source: MPSCNNConvolutionGradient.
 class CNNConvolutionGradient : public CNNGradientKernel {
  public:
   /// Reads the data source. @throws Error (invalidArgument) as `CNNConvolution`, and for a descriptor without a
