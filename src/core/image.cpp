@@ -113,7 +113,7 @@ std::string ImageImplementation::name() const {
 
 void ImageImplementation::setReadCount(std::size_t count) {
   if (!isTemporary()) refuse(fmt::format("{} has no readCount: it is not temporary.", name()));
-  if (readCount_ == 0) refuse(fmt::format("The readCount of {} is 0 already: its contents are gone.", name()));
+  if (readCount() == 0) refuse(fmt::format("The readCount of {} is 0 already: its contents are gone.", name()));
   readCount_ = count;
   if (count > 0) return;
   if (parent_) {
@@ -167,6 +167,11 @@ ImageImplementation::HostLayout ImageImplementation::check(std::size_t bytes, co
   if (host.channels == 0 || beyond(host.firstChannel, host.channels, descriptor_.featureChannels)) {
     refuse(fmt::format("{} has {} channels; {} from {} on cannot be {}.", name(), descriptor_.featureChannels,
                        host.channels, host.firstChannel, action));
+  }
+  if (host.channels % 4 != 0 && host.firstChannel != 0 &&
+      host.firstChannel + host.channels != descriptor_.featureChannels) {
+    refuse(fmt::format("{} channels from {} on of {} cannot be {}; their number is no multiple of 4.", host.channels,
+                       host.firstChannel, name(), action));
   }
   const std::size_t element = sizeOfDataType(array_->layout().type);
   const bool isHWC = arguments.dataLayout == DataLayout::HeightxWidthxFeatureChannels;

@@ -50,9 +50,10 @@ class ImageImplementation final : public RefCounted {
   // Temporaries only.
 
   bool isTemporary() const { return array_->isTemporary(); }
-  std::size_t readCount() const { return readCount_; }
+  /// A view whose parent's contents are gone has none left either.
+  std::size_t readCount() const { return parent_ && parent_->readCount() == 0 ? 0 : readCount_; }
   void setReadCount(std::size_t count);
-  void countRead() { setReadCount(readCount_ - 1); }
+  void countRead() { setReadCount(readCount() - 1); }
 
   // The host.
 

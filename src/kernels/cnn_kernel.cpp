@@ -17,12 +17,27 @@ using detail::SourceSettings;
 
 namespace {
 
-/// How a policy travels: its bits. What is custom has code that an archive cannot hold.
+/// The library's own policy with these bits.
+std::shared_ptr<NNPadding> policyOf(NNPaddingMethod method) {
+  if (contains(method, NNPaddingMethod::custom)) {
+    for (const auto& policy :
+         {NNDefaultPadding::forTensorflowAveragePooling(), NNDefaultPadding::forTensorflowAveragePoolingValidOnly()}) {
+      if (policy->paddingMethod() == method) return policy;
+    }
+  }
+  try {
+    return NNDefaultPadding::paddingWithMethod(method);
+  } catch (const Error& error) {
+    detail::refuseSetting("kernel", "padding", error.what());
+  }
+}
+
+/// How a policy travels: its bits. Code of the caller's own cannot be in an archive.
 void visitPadding(detail::SettingsVisitor& visitor, std::shared_ptr<NNPadding>& padding) {
   const auto before = padding ? padding->paddingMethod() : NNPaddingMethod::sizeSame;
   auto method = before;
   visitor.visit("padding", method);
-  if (method != before) padding = NNDefaultPadding::paddingWithMethod(method);
+  if (method != before) padding = policyOf(method);
 }
 
 void visit(detail::SettingsVisitor& visitor, std::string_view name, Offset& offset) {
@@ -285,14 +300,26 @@ void CNNGradientKernel::visitSettings(detail::SettingsVisitor& visitor) {
   kernelOffsetY = kernelOffset.y;
 }
 
-NNGradientState::NNGradientState(const State& state) : State(state) {
-  if (state) detail::implementationAs<GradientStateImplementation>(state, "NNGradientState");
+namespace {
+
+/// @throws Error (invalidArgument) unless it is the gradient state of a kernel with so many sources.
+void requireSources(const State& state, std::string_view className, std::size_t least, std::size_t most) {
+  if (!state) return;
+  const auto& gradientState = detail::implementationAs<GradientStateImplementation>(state, className);
+  const std::size_t sources = gradientState.record().sources.size();
+  if (sources >= least && sources <= most) return;
+  throw Error(ErrorCode::invalidArgument,
+              fmt::format("A {} is needed, but {} is given.", className, gradientState.name()));
 }
+
+}  // namespace
+
+NNGradientState::NNGradientState(const State& state) : State(state) { requireSources(state, "NNGradientState", 0, 1); }
 NNBinaryGradientState::NNBinaryGradientState(const State& state) : State(state) {
-  if (state) detail::implementationAs<GradientStateImplementation>(state, "NNBinaryGradientState");
+  requireSources(state, "NNBinaryGradientState", 2, 2);
 }
 NNMultiaryGradientState::NNMultiaryGradientState(const State& state) : State(state) {
-  if (state) detail::implementationAs<GradientStateImplementation>(state, "NNMultiaryGradientState");
+  requireSources(state, "NNMultiaryGradientState", 3, all);
 }
 
 }  // namespace metalloid

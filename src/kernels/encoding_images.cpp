@@ -162,19 +162,16 @@ ImageView Encoding::region(ImageOperand& operand, Offset offset, std::size_t wid
 
 namespace {
 
-/// The pixels of one image as rows of a matrix, for the check of overlaps.
+/// The pixels of one image, a matrix for each row of them, for the check of overlaps.
 MatrixView rowsOf(const ImageView& view, std::size_t n) {
-  if (view.width * view.pixelBytes == view.rowBytes || view.height <= 1) {
-    return {.data = view.image(n),
-            .rows = view.pixels(),
-            .columns = view.channels,
-            .rowBytes = view.pixelBytes,
-            .type = view.type};
-  }
-  // A clip rectangle: each row of pixels is one row, its channels the columns as far as they reach.
-  const std::size_t element = sizeOfDataType(view.type);
-  const std::size_t columns = view.width == 0 ? 0 : (view.width - 1) * (view.pixelBytes / element) + view.channels;
-  return {.data = view.image(n), .rows = view.height, .columns = columns, .rowBytes = view.rowBytes, .type = view.type};
+  const bool isEven = view.width * view.pixelBytes == view.rowBytes;  // then one matrix is enough
+  return {.data = view.image(n),
+          .rows = isEven ? view.pixels() : view.width,
+          .columns = view.channels,
+          .rowBytes = view.pixelBytes,
+          .matrices = isEven ? 1 : view.height,
+          .matrixBytes = view.rowBytes,
+          .type = view.type};
 }
 
 struct Interval {

@@ -12,8 +12,8 @@ PixelRect clipped(const Region& clipRect, const ImageDescriptor& destination) {
   const auto along = [](std::size_t origin, std::size_t size, std::size_t available) {
     return origin >= available ? 0 : std::min(size, available - origin);
   };
-  return {.x = clipRect.origin.x,
-          .y = clipRect.origin.y,
+  return {.x = std::min(clipRect.origin.x, destination.width),
+          .y = std::min(clipRect.origin.y, destination.height),
           .width = along(clipRect.origin.x, clipRect.size.width, destination.width),
           .height = along(clipRect.origin.y, clipRect.size.height, destination.height)};
 }

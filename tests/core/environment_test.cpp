@@ -121,6 +121,17 @@ TEST_F(EnvironmentTest, ApplesNameForTheLogWorksToo) {
       ::testing::ExitedWithCode(0), "on reference: ");
 }
 
+TEST_F(EnvironmentTest, AnEmptyVariableIsNoVariable) {
+  ::setenv("METALLOID_LOG", "", 1);
+  ::setenv("MPS_LOG_INFO", "", 1);
+  EXPECT_EXIT(
+      {
+        work("cpu");
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "^$");
+}
+
 TEST_F(EnvironmentTest, WithoutAVariableNothingIsWritten) {
   EXPECT_EXIT(
       {
