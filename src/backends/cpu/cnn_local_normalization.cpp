@@ -1,7 +1,7 @@
 // The normalizations over windows of pixels, with vectors along the channels and pixels of a row.
 //
-// Sums over a window go down the columns first and then along the row. The deviations from a mean are summed up tap by
-// tap instead: their squares from sums of squares would cancel. A gradient takes two sweeps: what each output passes on
+// Sums over a window go down the columns first and then along the row. Means and variances are summed up tap by tap
+// instead, as deviations, so that nothing cancels. A gradient takes two sweeps: what each output passes on
 // to its window, and then the sums of that over the windows that hold a pixel.
 
 #include "operations/cnn_local_normalization.hpp"
@@ -119,21 +119,30 @@ void sumsOver(const WindowRows& rows, std::size_t tapsX, std::size_t channels, s
   windowSums(columns, sums, count, tapsX, channels);
 }
 
-/// The mean square deviation from `means` over each window.
-void variancesOver(const WindowRows& rows, std::size_t tapsX, std::size_t channels, std::size_t count,
-                   const float* means, float* variances) {
+/// Means and variances over each window, the means as differences from the pixel that the window stands on: what is
+/// large in all of them does not round them.
+void momentsOver(const WindowRows& rows, std::size_t tapsX, std::size_t channels, std::size_t count, float* means,
+                 float* variances) {
   const FloatTag d;
   const auto scale = hn::Set(d, 1 / static_cast<float>(tapsX * rows.taps()));
+  const float* const centres = rows.row(rows.taps() / 2) + tapsX / 2 * channels;
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-    const auto mean = loadSome(means + j, n);
-    auto sum = hn::Zero(d);
+    const auto centre = loadSome(centres + j, n);
+    auto sum = hn::Zero(d), squares = hn::Zero(d);
     for (std::size_t q = 0; q < rows.taps(); ++q) {
+      const float* const row = rows.row(q) + j;
+      for (std::size_t p = 0; p < tapsX; ++p) sum = hn::Add(sum, hn::Sub(loadSome(row + p * channels, n), centre));
+    }
+    const auto mean = hn::Mul(sum, scale);
+    for (std::size_t q = 0; q < rows.taps(); ++q) {
+      const float* const row = rows.row(q) + j;
       for (std::size_t p = 0; p < tapsX; ++p) {
-        const auto deviation = hn::Sub(loadSome(rows.row(q) + j + p * channels, n), mean);
-        sum = hn::MulAdd(deviation, deviation, sum);
+        const auto deviation = hn::Sub(hn::Sub(loadSome(row + p * channels, n), centre), mean);
+        squares = hn::MulAdd(deviation, deviation, squares);
       }
     }
-    storeSome(hn::Mul(sum, scale), variances + j, n);
+    storeSome(mean, means + j, n);
+    storeSome(hn::Mul(squares, scale), variances + j, n);
   });
 }
 
@@ -143,6 +152,12 @@ void scaleAndAdd(float scale, float offset, float* values, std::size_t count) {
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
     storeSome(hn::MulAdd(hn::Set(d, scale), loadSome(values + j, n), hn::Set(d, offset)), values + j, n);
   });
+}
+
+/// x - p0 * M, of a mean that is given as its difference from x.
+HWY_INLINE FloatVector distanceFrom(float p0, FloatVector x, FloatVector mean) {
+  const FloatTag d;
+  return hn::NegMulAdd(hn::Set(d, p0), mean, hn::Mul(hn::Set(d, 1 - p0), x));
 }
 
 /// y = x * T^(-beta), or pm + ps * (x - p0 * M) * T^(-beta)
@@ -156,9 +171,9 @@ template <class Power>
 void normalizeContrast(const operations::CNNLocalContrastNormalization& operation, const Power& power, const float* x,
                        const float* means, const float* t, float* y, std::size_t count) {
   const FloatTag d;
-  const auto p0 = hn::Set(d, operation.p0), ps = hn::Set(d, operation.ps), pm = hn::Set(d, operation.pm);
+  const auto ps = hn::Set(d, operation.ps), pm = hn::Set(d, operation.pm);
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
-    const auto distance = hn::NegMulAdd(p0, loadSome(means + j, n), loadSome(x + j, n));
+    const auto distance = distanceFrom(operation.p0, loadSome(x + j, n), loadSome(means + j, n));
     storeSome(hn::MulAdd(hn::Mul(ps, distance), power(loadSome(t + j, n)), pm), y + j, n);
   });
 }
@@ -205,20 +220,16 @@ void runContrast(const operations::CNNLocalContrastNormalization& o, const Image
   const std::size_t channels = source.channels;
   const Shape shape(o, result, channels);
   const std::size_t centre = o.window.x.taps / 2 * channels;
-  const std::size_t floats = (shape.tapsY + 1) * shape.wideCount + 3 * shape.count;
+  const std::size_t floats = shape.tapsY * shape.wideCount + 3 * shape.count;
   withInversePower(o.beta, [&](const auto& power) {
     forEachSegment(result, floats, work, [&](float* memory) {
-      float* const columns = memory + shape.tapsY * shape.wideCount;
-      float* const means = columns + shape.wideCount;
+      float* const means = memory + shape.tapsY * shape.wideCount;
       float* const t = means + shape.count;
       float* const y = t + shape.count;
-      return [&, columns, means, t, y,
-              rows = WindowRows(source, o.edgeMode, shape.tapsY, memory)](const Segment& at) mutable {
+      return [&, means, t, y, rows = WindowRows(source, o.edgeMode, shape.tapsY, memory)](const Segment& at) mutable {
         const std::size_t count = at.width * channels;
         moveTo(rows, at, o.window.x.base, o.window.y.base, shape.tapsX);
-        sumsOver(rows, shape.tapsX, channels, count, columns, means, Itself());
-        scaleAndAdd(1 / shape.taps, 0, means, count);
-        variancesOver(rows, shape.tapsX, channels, count, means, t);
+        momentsOver(rows, shape.tapsX, channels, count, means, t);
         scaleAndAdd(o.alpha, o.delta, t, count);
         normalizeContrast(o, power, rows.row(shape.tapsY / 2) + centre, means, t, y, count);
         storePixels(result, at.n, at.y, at.x, at.width, y);
@@ -248,15 +259,15 @@ float* at(const ImageView& terms, const Segment& segment) {
   return reinterpret_cast<float*>(terms.pixel(segment.n, segment.y, segment.x));
 }
 
-/// direct = g * T^(-beta), through = direct * (x - p0 * M) / T; without means, M is 0.
+/// direct = g * T^(-beta), through = direct * (x - p0 * M) / T. Means are given as their differences from x; without
+/// them M is 0.
 template <class Power>
 void passOn(const Power& power, const float* g, const float* x, float p0, const float* means, const float* t,
             float* direct, float* through, std::size_t count) {
-  const FloatTag d;
   forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
     const auto scale = loadSome(t + j, n), scaled = hn::Mul(loadSome(g + j, n), power(scale));
     auto distance = loadSome(x + j, n);
-    if (means) distance = hn::NegMulAdd(hn::Set(d, p0), loadSome(means + j, n), distance);
+    if (means) distance = distanceFrom(p0, distance, loadSome(means + j, n));
     storeSome(scaled, direct + j, n);
     storeSome(hn::Div(hn::Mul(scaled, distance), scale), through + j, n);
   });
@@ -326,22 +337,23 @@ void runContrastGradient(const operations::CNNLocalContrastNormalizationGradient
   {
     const Shape shape(o, gradient, channels);
     const std::size_t centre = o.window.x.taps / 2 * channels;
-    const std::size_t floats = (shape.tapsY + 1) * shape.wideCount + 2 * shape.count;
+    const std::size_t floats = shape.tapsY * shape.wideCount + 2 * shape.count;
     withInversePower(o.beta, [&](const auto& power) {
       forEachSegment(gradient, floats, work, [&](float* own) {
-        float* const columns = own + shape.tapsY * shape.wideCount;
-        float* const t = columns + shape.wideCount;
-        return [&, columns, t, rows = WindowRows(source, o.edgeMode, shape.tapsY, own),
+        float* const t = own + shape.tapsY * shape.wideCount;
+        return [&, t, rows = WindowRows(source, o.edgeMode, shape.tapsY, own),
                 g = WindowRows(gradient, o.edgeMode, 1, t + shape.count)](const Segment& s) mutable {
           const std::size_t count = s.width * channels;
           moveTo(rows, s, o.window.x.base, o.window.y.base, shape.tapsX);
           moveTo(g, s, 0, 0, 1);
           float* const m = at(means, s);
-          sumsOver(rows, shape.tapsX, channels, count, columns, m, Itself());
-          scaleAndAdd(1 / shape.taps, 0, m, count);
-          variancesOver(rows, shape.tapsX, channels, count, m, t);
+          momentsOver(rows, shape.tapsX, channels, count, m, t);
           scaleAndAdd(o.alpha, o.delta, t, count);
-          passOn(power, g.row(0), rows.row(shape.tapsY / 2) + centre, o.p0, m, t, at(direct, s), at(through, s), count);
+          const float* const pixels = rows.row(shape.tapsY / 2) + centre;
+          passOn(power, g.row(0), pixels, o.p0, m, t, at(direct, s), at(through, s), count);
+          forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
+            storeSome(hn::Add(loadSome(m + j, n), loadSome(pixels + j, n)), m + j, n);  // the mean itself
+          });
         };
       });
     });
