@@ -122,6 +122,49 @@ class CNNBinaryKernel : public detail::ImageKernel {
   std::size_t secondaryDilationRateX() const { return secondary_.dilationRateX; }  ///< As above.
   std::size_t secondaryDilationRateY() const { return secondary_.dilationRateY; }  ///< As above.
 
+  /// The operands of `encode`.
+  struct Arguments {
+    Image primaryImage;                              ///< What is read.
+    Image secondaryImage;                            ///< What is read with it.
+    detail::DestinationState destinationState = {};  ///< A state to fill, or where to put the one to be made.
+    bool destinationStateIsTemporary = false;        ///< Of a state to be made.
+    Image destinationImage = {};                     ///< Nil: the kernel makes it.
+  };
+  using Kernel::encode;
+  /// Records the kernel and returns the destination. @throws Error (invalidArgument) naming what does not fit.
+  Image encode(CommandBuffer& commandBuffer, const Arguments& arguments);
+
+  /// The operands of `encodeBatch`.
+  struct BatchArguments {
+    ImageBatch primaryImages;                          ///< What is read.
+    ImageBatch secondaryImages;                        ///< What is read with them.
+    detail::DestinationStates destinationStates = {};  ///< States to fill, or where to put those to be made.
+    bool destinationStateIsTemporary = false;          ///< Of states to be made.
+    ImageBatch destinationImages = {};                 ///< Empty: the kernel makes them.
+  };
+  /// Records the kernel for every pair of images and returns the destinations. @throws as `encode`.
+  ImageBatch encodeBatch(CommandBuffer& commandBuffer, const BatchArguments& arguments);
+
+  /// What an encode that makes its destination would make of a primary and a secondary image; sets `primaryOffset`.
+  ImageDescriptor destinationImageDescriptor(const ImageBatch& sourceImages, const StateBatch& sourceStates = {}) {
+    return sizeDestination(sourceImages, sourceStates);
+  }
+
+  /// For what a state is made.
+  struct StateArguments {
+    Image primaryImage;            ///< One of the batch.
+    Image secondaryImage;          ///< One of the batch.
+    StateBatch sourceStates = {};  ///< What the encode reads.
+    Image destinationImage;        ///< One of the batch.
+    std::size_t batchSize = 1;     ///< Metalloid extension: pairs of images, for the batch forms.
+  };
+  /// The state that an encode fills for the gradient; nil for kernels without. All properties must be final.
+  State resultState(const StateArguments& arguments);
+  StateBatch resultStateBatch(const StateArguments& arguments);  ///< One for each pair of images.
+  /// The same, living within the command buffer.
+  State temporaryResultState(CommandBuffer& commandBuffer, const StateArguments& arguments);
+  StateBatch temporaryResultStateBatch(CommandBuffer& commandBuffer, const StateArguments& arguments);  ///< As above.
+
   // For the library's own use.
   std::size_t numberOfSources() const override { return 2; }
   detail::SourceSettings sourceSettings(std::size_t source) const override;

@@ -33,6 +33,14 @@ class SettingsVisitor {
     visit(prefix + ".z", origin.z);
   }
 
+  void visit(std::string_view name, Region& region) {
+    const std::string prefix(name);
+    visit(prefix + ".origin", region.origin);
+    visit(prefix + ".width", region.size.width);
+    visit(prefix + ".height", region.size.height);
+    visit(prefix + ".depth", region.size.depth);
+  }
+
   /// Enumerations travel as integers; the class that owns one checks its range in `visitSettings`.
   template <class E>
   requires std::is_enum_v<E>

@@ -17,6 +17,8 @@ using detail::SourceSettings;
 
 namespace {
 
+State firstOf(const StateBatch& states) { return states.empty() ? State() : states.front(); }
+
 /// The library's own policy with these bits.
 std::shared_ptr<NNPadding> policyOf(NNPaddingMethod method) {
   if (contains(method, NNPaddingMethod::custom)) {
@@ -50,14 +52,6 @@ void visit(detail::SettingsVisitor& visitor, std::string_view name, Offset& offs
   one(".x", offset.x);
   one(".y", offset.y);
   one(".z", offset.z);
-}
-
-void visit(detail::SettingsVisitor& visitor, std::string_view name, Region& region) {
-  const std::string prefix(name);
-  visitor.visit(prefix + ".origin", region.origin);
-  visitor.visit(prefix + ".width", region.size.width);
-  visitor.visit(prefix + ".height", region.size.height);
-  visitor.visit(prefix + ".depth", region.size.depth);
 }
 
 void visit(detail::SettingsVisitor& visitor, std::string_view name, detail::KernelShape& shape) {
@@ -129,7 +123,7 @@ Image CNNKernel::encode(CommandBuffer& commandBuffer, const Arguments& arguments
   State* const wanted = arguments.destinationState.made();
   const Image result =
       run(commandBuffer, std::move(operands), wanted ? &made : nullptr, arguments.destinationStateIsTemporary).front();
-  if (wanted) *wanted = made.empty() ? State() : made.front();
+  if (wanted) *wanted = firstOf(made);
   return result;
 }
 
@@ -141,12 +135,6 @@ ImageBatch CNNKernel::encodeBatch(CommandBuffer& commandBuffer, const BatchArgum
               .destinations = arguments.destinationImages},
              arguments.destinationStates.made(), arguments.destinationStateIsTemporary);
 }
-
-namespace {
-
-State firstOf(const StateBatch& states) { return states.empty() ? State() : states.front(); }
-
-}  // namespace
 
 StateBatch CNNKernel::resultStateBatch(const StateArguments& arguments) {
   return makeResultStates({.commandBuffer = nullptr,
@@ -173,7 +161,7 @@ State CNNKernel::temporaryResultState(CommandBuffer& commandBuffer, const StateA
 void CNNKernel::visitSettings(detail::SettingsVisitor& visitor) {
   Kernel::visitSettings(visitor);
   visit(visitor, "offset", offset);
-  visit(visitor, "clipRect", clipRect);
+  visitor.visit("clipRect", clipRect);
   visitor.visit("destinationFeatureChannelOffset", destinationFeatureChannelOffset);
   visitor.visit("sourceFeatureChannelOffset", sourceFeatureChannelOffset);
   visitor.visit("sourceFeatureChannelMaxCount", sourceFeatureChannelMaxCount);
@@ -206,11 +194,57 @@ void CNNBinaryKernel::setSourceOffset(std::size_t source, Offset value) {
   (source == 0 ? primaryOffset : secondaryOffset) = value;
 }
 
+Image CNNBinaryKernel::encode(CommandBuffer& commandBuffer, const Arguments& arguments) {
+  ImageOperands operands{.sources = {{arguments.primaryImage}, {arguments.secondaryImage}},
+                         .sourceStates = {},
+                         .destinationStates = {},
+                         .destinations = {}};
+  if (arguments.destinationState.given()) operands.destinationStates = {arguments.destinationState.given()};
+  if (arguments.destinationImage) operands.destinations = {arguments.destinationImage};
+  StateBatch made;
+  State* const wanted = arguments.destinationState.made();
+  const Image result =
+      run(commandBuffer, std::move(operands), wanted ? &made : nullptr, arguments.destinationStateIsTemporary).front();
+  if (wanted) *wanted = firstOf(made);
+  return result;
+}
+
+ImageBatch CNNBinaryKernel::encodeBatch(CommandBuffer& commandBuffer, const BatchArguments& arguments) {
+  return run(commandBuffer,
+             {.sources = {arguments.primaryImages, arguments.secondaryImages},
+              .sourceStates = {},
+              .destinationStates = arguments.destinationStates.given(),
+              .destinations = arguments.destinationImages},
+             arguments.destinationStates.made(), arguments.destinationStateIsTemporary);
+}
+
+StateBatch CNNBinaryKernel::resultStateBatch(const StateArguments& arguments) {
+  return makeResultStates({.commandBuffer = nullptr,
+                           .sources = {arguments.primaryImage, arguments.secondaryImage},
+                           .sourceStates = arguments.sourceStates,
+                           .destination = arguments.destinationImage,
+                           .count = arguments.batchSize});
+}
+
+StateBatch CNNBinaryKernel::temporaryResultStateBatch(CommandBuffer& commandBuffer, const StateArguments& arguments) {
+  return makeResultStates({.commandBuffer = &commandBuffer,
+                           .sources = {arguments.primaryImage, arguments.secondaryImage},
+                           .sourceStates = arguments.sourceStates,
+                           .destination = arguments.destinationImage,
+                           .count = arguments.batchSize});
+}
+
+State CNNBinaryKernel::resultState(const StateArguments& arguments) { return firstOf(resultStateBatch(arguments)); }
+
+State CNNBinaryKernel::temporaryResultState(CommandBuffer& commandBuffer, const StateArguments& arguments) {
+  return firstOf(temporaryResultStateBatch(commandBuffer, arguments));
+}
+
 void CNNBinaryKernel::visitSettings(detail::SettingsVisitor& visitor) {
   Kernel::visitSettings(visitor);
   visit(visitor, "primaryOffset", primaryOffset);
   visit(visitor, "secondaryOffset", secondaryOffset);
-  visit(visitor, "clipRect", clipRect);
+  visitor.visit("clipRect", clipRect);
   visitor.visit("destinationFeatureChannelOffset", destinationFeatureChannelOffset);
   visitor.visit("primarySourceFeatureChannelOffset", primarySourceFeatureChannelOffset);
   visitor.visit("secondarySourceFeatureChannelOffset", secondarySourceFeatureChannelOffset);
