@@ -5,6 +5,7 @@
 
 #include <metalloid/archive.hpp>
 #include <metalloid/buffer.hpp>
+#include <metalloid/cnn_arithmetic.hpp>
 #include <metalloid/cnn_convolution.hpp>
 #include <metalloid/cnn_convolution_data_source.hpp>
 #include <metalloid/cnn_convolution_descriptor.hpp>
@@ -39,10 +40,14 @@
 #include <metalloid/matrix_softmax.hpp>
 #include <metalloid/matrix_softmax_cross_entropy.hpp>
 #include <metalloid/matrix_sum.hpp>
+#include <metalloid/nn_concatenation.hpp>
 #include <metalloid/nn_graph.hpp>
 #include <metalloid/nn_nodes.hpp>
 #include <metalloid/nn_optimizer.hpp>
 #include <metalloid/nn_padding.hpp>
+#include <metalloid/nn_reduce.hpp>
+#include <metalloid/nn_reshape.hpp>
+#include <metalloid/nn_slice.hpp>
 #include <metalloid/state.hpp>
 #include <metalloid/vector.hpp>
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "operations/image_views.hpp"
-#include "operations/views.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +25,7 @@ struct CNNArithmetic {
   ImageView primary;
   ImageView secondary;
   ImageView result;
-  VectorView mask;  // result, uInt8 [y][x][c] of the result, one vector for each image; optional
+  ImageView mask;  // result, of uInt8 and the result's size; optional
   ArithmeticType type = ArithmeticType::add;
   Broadcast primaryStride;
   Broadcast secondaryStride;
@@ -39,12 +38,13 @@ struct CNNArithmetic {
   friend bool operator==(const CNNArithmetic&, const CNNArithmetic&) = default;
 };
 
-/// result = sum over the axes of stride 0 of scale * mask * gradient, for a product * other
+/// result = scale * sum of gradient [* other] where mask, over the axes on which resultStride is 0; those have one
+/// element in the result.
 struct CNNArithmeticGradient {
   static constexpr const char* kName = "CNNArithmeticGradient";
   ImageView gradient;
   ImageView other;  // the other factor of a product; else not given
-  VectorView mask;  // uInt8 [y][x][c] of the gradient, one vector for each image; optional: 1
+  ImageView mask;   // of uInt8 and the gradient's size; optional: 1
   ImageView result;
   Broadcast otherStride;
   Broadcast resultStride;

@@ -118,8 +118,11 @@ struct Case {
 };
 
 /// Each family has a function that lists its cases, in <family>_cases.cpp; `allCases` in main.cpp calls them.
+std::vector<Case> arithmeticCases();
 std::vector<Case> localNormalizationCases();
 std::vector<Case> convolutionCases();
 std::vector<Case> neuronCases();
+std::vector<Case> reduceCases();
+std::vector<Case> shapeCases();
 
 }  // namespace metalloid::image_conformance

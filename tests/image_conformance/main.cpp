@@ -23,7 +23,8 @@ namespace {
 
 std::vector<Case> allCases() {
   std::vector<Case> cases;
-  for (const auto& family : {convolutionCases, neuronCases, localNormalizationCases}) {
+  for (const auto& family :
+       {arithmeticCases, convolutionCases, localNormalizationCases, neuronCases, reduceCases, shapeCases}) {
     for (Case& c : family()) cases.push_back(std::move(c));
   }
   return cases;

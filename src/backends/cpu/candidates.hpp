@@ -115,6 +115,12 @@ inline constexpr auto kCandidates<operations::CNNCrossChannelNormalizationGradie
 
 template <>
 inline constexpr auto kCandidates<operations::CNNSubPixel> = kSimdFirst<operations::CNNSubPixel>;
+
+template <>
+inline constexpr auto kCandidates<operations::CNNArithmetic> = kSimdFirst<operations::CNNArithmetic>;
+template <>
+inline constexpr auto kCandidates<operations::CNNArithmeticGradient> = kSimdFirst<operations::CNNArithmeticGradient>;
+
 template <>
 inline constexpr auto kCandidates<operations::ImageCopy> = kSimdFirst<operations::ImageCopy>;
 template <>
@@ -134,5 +140,14 @@ template <>
 inline constexpr std::array kCandidates<operations::CNNConvolutionGradientForWeightsAndBias>{
     Candidate<operations::CNNConvolutionGradientForWeightsAndBias>{"gemm", refusesGemm, runGemm},
     kReference<operations::CNNConvolutionGradientForWeightsAndBias>};
+
+template <>
+inline constexpr std::array kCandidates<operations::NNReduce>{
+    Candidate<operations::NNReduce>{"simd", refusesSimd, runSimd}, kReference<operations::NNReduce>};
+template <>
+inline constexpr auto kCandidates<operations::NNReduceWeighted> = kSimdFirst<operations::NNReduceWeighted>;
+template <>
+inline constexpr auto kCandidates<operations::NNReductionSpatialMeanGradient> =
+    kSimdFirst<operations::NNReductionSpatialMeanGradient>;
 
 }  // namespace metalloid::cpu

@@ -46,6 +46,9 @@ void runSimd(const operations::CNNLocalContrastNormalizationGradient& operation,
 void runSimd(const operations::CNNCrossChannelNormalization& operation, Context& context);
 void runSimd(const operations::CNNCrossChannelNormalizationGradient& operation, Context& context);
 
+void runSimd(const operations::CNNArithmetic& operation, Context& context);
+void runSimd(const operations::CNNArithmeticGradient& operation, Context& context);
+
 void runSimd(const operations::ImageCopy& operation, Context& context);
 void runSimd(const operations::ImageFill& operation, Context& context);
 void runSimd(const operations::NNReshape& operation, Context& context);
@@ -56,6 +59,10 @@ const char* refusesGemm(const operations::CNNConvolutionGradientForData& operati
 void runGemm(const operations::CNNConvolutionGradientForData& operation, Context& context);
 const char* refusesGemm(const operations::CNNConvolutionGradientForWeightsAndBias& operation, const Context& context);
 void runGemm(const operations::CNNConvolutionGradientForWeightsAndBias& operation, Context& context);
+const char* refusesSimd(const operations::NNReduce& operation, const Context& context);
+void runSimd(const operations::NNReduce& operation, Context& context);
+void runSimd(const operations::NNReduceWeighted& operation, Context& context);
+void runSimd(const operations::NNReductionSpatialMeanGradient& operation, Context& context);
 
 const char* refusesSimd(const operations::MatrixSum& operation, const Context& context);
 void runSimd(const operations::MatrixSum& operation, Context& context);

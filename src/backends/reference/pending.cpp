@@ -29,15 +29,8 @@ void run(const operations::CNNSoftMax&) { notYet(operations::CNNSoftMax::kName);
 void run(const operations::CNNSoftMaxGradient&) { notYet(operations::CNNSoftMaxGradient::kName); }
 void run(const operations::CNNDropout&) { notYet(operations::CNNDropout::kName); }
 void run(const operations::CNNDropoutGradient&) { notYet(operations::CNNDropoutGradient::kName); }
-void run(const operations::CNNArithmetic&) { notYet(operations::CNNArithmetic::kName); }
-void run(const operations::CNNArithmeticGradient&) { notYet(operations::CNNArithmeticGradient::kName); }
 void run(const operations::CNNUpsampling&) { notYet(operations::CNNUpsampling::kName); }
 void run(const operations::CNNUpsamplingGradient&) { notYet(operations::CNNUpsamplingGradient::kName); }
-void run(const operations::NNReduce&) { notYet(operations::NNReduce::kName); }
-void run(const operations::NNReduceWeighted&) { notYet(operations::NNReduceWeighted::kName); }
-void run(const operations::NNReductionSpatialMeanGradient&) {
-  notYet(operations::NNReductionSpatialMeanGradient::kName);
-}
 void run(const operations::CNNLoss&) { notYet(operations::CNNLoss::kName); }
 void run(const operations::NNLossGradient&) { notYet(operations::NNLossGradient::kName); }
 
