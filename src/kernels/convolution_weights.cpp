@@ -208,7 +208,8 @@ CNNConvolutionWeightsAndBiasesState ConvolutionWeights::exported(const Kernel& k
 namespace {
 
 bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);  // which takes no null
 }
 
 }  // namespace
