@@ -330,10 +330,10 @@ TEST(CustomPadding, IsNotAskedWithoutItsBit) {
 
 TEST(CustomPadding, MustBeThereWithItsBit) {
   Probe kernel({.kernelWidth = 3});
-  kernel.label = "p";
+  kernel.label = "asked";
   kernel.padding = std::make_shared<Policy>(sizeFull | custom, nullptr);
   expectRefused([&] { kernel.destinationImageDescriptor({imageOf(4, 1)}); },
-                {"\"mine\"", "Probe \"p\"", "destinationImageDescriptor"});
+                {"\"mine\"", "Probe \"asked\"", "destinationImageDescriptor"});
 }
 
 TEST(CustomPadding, AloneMattersToKernelsThatKeepTheSize) {
