@@ -121,6 +121,7 @@ struct Case {
 std::vector<Case> arithmeticCases();
 std::vector<Case> localNormalizationCases();
 std::vector<Case> convolutionCases();
+std::vector<Case> batchNormalizationCases();
 std::vector<Case> neuronCases();
 std::vector<Case> reduceCases();
 std::vector<Case> shapeCases();

@@ -23,8 +23,8 @@ namespace {
 
 std::vector<Case> allCases() {
   std::vector<Case> cases;
-  for (const auto& family :
-       {arithmeticCases, convolutionCases, localNormalizationCases, neuronCases, reduceCases, shapeCases}) {
+  for (const auto& family : {arithmeticCases, batchNormalizationCases, convolutionCases, localNormalizationCases,
+                             neuronCases, reduceCases, shapeCases}) {
     for (Case& c : family()) cases.push_back(std::move(c));
   }
   return cases;

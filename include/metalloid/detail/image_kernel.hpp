@@ -112,7 +112,7 @@ class ImageKernel : public Kernel {
     std::size_t count = 1;
   };
   /// A state for each image, the same one as often where it is reused; empty for kernels without a gradient.
-  StateBatch makeResultStates(const ResultStateArguments& arguments);
+  virtual StateBatch makeResultStates(const ResultStateArguments& arguments);
 
   /// Checks and records.
   void encodeImages(CommandBuffer& commandBuffer, const ImageOperands& operands) const;

@@ -112,6 +112,22 @@ inline constexpr auto kCandidates<operations::CNNCrossChannelNormalization> =
 template <>
 inline constexpr auto kCandidates<operations::CNNCrossChannelNormalizationGradient> =
     kSimdFirst<operations::CNNCrossChannelNormalizationGradient>;
+template <>
+inline constexpr auto kCandidates<operations::CNNBatchNormalizationStatistics> =
+    kSimdFirst<operations::CNNBatchNormalizationStatistics>;
+template <>
+inline constexpr auto kCandidates<operations::CNNBatchNormalization> = kSimdFirst<operations::CNNBatchNormalization>;
+template <>
+inline constexpr auto kCandidates<operations::CNNBatchNormalizationStatisticsGradient> =
+    kSimdFirst<operations::CNNBatchNormalizationStatisticsGradient>;
+template <>
+inline constexpr auto kCandidates<operations::CNNBatchNormalizationGradient> =
+    kSimdFirst<operations::CNNBatchNormalizationGradient>;
+template <>
+inline constexpr auto kCandidates<operations::CNNGroupNormalization> = kSimdFirst<operations::CNNGroupNormalization>;
+template <>
+inline constexpr auto kCandidates<operations::CNNGroupNormalizationGradient> =
+    kSimdFirst<operations::CNNGroupNormalizationGradient>;
 
 template <>
 inline constexpr auto kCandidates<operations::CNNSubPixel> = kSimdFirst<operations::CNNSubPixel>;

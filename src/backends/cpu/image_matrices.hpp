@@ -4,7 +4,9 @@
 #include "operations/views.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <vector>
 
 /// Images as matrices, for kernels that look at one pixel: a row for each pixel, a column for each channel.
 namespace metalloid::cpu {
@@ -57,6 +59,29 @@ void forEachMatrix(F&& f, const operations::ImageView& first, const Views&... re
         detail::matrixOf(rest, rest.pixel(n, y, 0), first.width, 1)...);
     }
   }
+}
+
+/// The calls of `forEachMatrix`, for kernels that go over them more than once.
+template <class... Views>
+std::vector<std::array<operations::MatrixView, sizeof...(Views)>> partsOf(const Views&... views) {
+  std::vector<std::array<operations::MatrixView, sizeof...(Views)>> parts;
+  forEachMatrix([&](const auto&... matrices) { parts.push_back({matrices...}); }, views...);
+  return parts;
+}
+
+/// The rows of each part.
+template <class Parts>
+std::size_t rowsOf(const Parts& parts) {
+  return parts.empty() ? 0 : parts.front().front().rows;
+}
+
+/// Image n alone.
+inline operations::ImageView imageOf(const operations::ImageView& view, std::size_t n) {
+  operations::ImageView one = view;
+  one.data = view.image(n);
+  one.images = 1;
+  one.addresses.clear();
+  return one;
 }
 
 /// A packed matrix as one long row, for kernels that treat every element alike; others as they are.

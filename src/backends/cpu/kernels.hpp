@@ -45,6 +45,12 @@ const char* refusesSimd(const operations::CNNLocalContrastNormalizationGradient&
 void runSimd(const operations::CNNLocalContrastNormalizationGradient& operation, Context& context);
 void runSimd(const operations::CNNCrossChannelNormalization& operation, Context& context);
 void runSimd(const operations::CNNCrossChannelNormalizationGradient& operation, Context& context);
+void runSimd(const operations::CNNBatchNormalizationStatistics& operation, Context& context);
+void runSimd(const operations::CNNBatchNormalization& operation, Context& context);
+void runSimd(const operations::CNNBatchNormalizationStatisticsGradient& operation, Context& context);
+void runSimd(const operations::CNNBatchNormalizationGradient& operation, Context& context);
+void runSimd(const operations::CNNGroupNormalization& operation, Context& context);
+void runSimd(const operations::CNNGroupNormalizationGradient& operation, Context& context);
 
 void runSimd(const operations::CNNArithmetic& operation, Context& context);
 void runSimd(const operations::CNNArithmeticGradient& operation, Context& context);

@@ -15,16 +15,6 @@ namespace {
 
 void run(const operations::CNNPooling&) { notYet(operations::CNNPooling::kName); }
 void run(const operations::CNNPoolingGradient&) { notYet(operations::CNNPoolingGradient::kName); }
-void run(const operations::CNNBatchNormalizationStatistics&) {
-  notYet(operations::CNNBatchNormalizationStatistics::kName);
-}
-void run(const operations::CNNBatchNormalization&) { notYet(operations::CNNBatchNormalization::kName); }
-void run(const operations::CNNBatchNormalizationStatisticsGradient&) {
-  notYet(operations::CNNBatchNormalizationStatisticsGradient::kName);
-}
-void run(const operations::CNNBatchNormalizationGradient&) { notYet(operations::CNNBatchNormalizationGradient::kName); }
-void run(const operations::CNNGroupNormalization&) { notYet(operations::CNNGroupNormalization::kName); }
-void run(const operations::CNNGroupNormalizationGradient&) { notYet(operations::CNNGroupNormalizationGradient::kName); }
 void run(const operations::CNNSoftMax&) { notYet(operations::CNNSoftMax::kName); }
 void run(const operations::CNNSoftMaxGradient&) { notYet(operations::CNNSoftMaxGradient::kName); }
 void run(const operations::CNNDropout&) { notYet(operations::CNNDropout::kName); }
