@@ -260,10 +260,9 @@ void CNNBatchNormalizationStatistics::record(Encoding& encoding, const ImageOper
   const auto vector = [&](std::string_view role, const Vector& v) {
     return (state.hasStatistics() ? encoding.update(role, v) : encoding.result(role, v)).view(channels, {});
   };
-  encoding.record(operations::CNNBatchNormalizationStatistics{.source = std::move(view),
-                                                              .mean = vector("mean", state.batchMean()),
-                                                              .variance = vector("variance", state.batchVariance()),
-                                                              .previousCount = state.statisticsCount});
+  const auto mean = vector("mean", state.batchMean()), variance = vector("variance", state.batchVariance());
+  encoding.record(operations::CNNBatchNormalizationStatistics{
+      .source = std::move(view), .mean = mean, .variance = variance, .previousCount = state.statisticsCount});
   state.statisticsCount += count;
 }
 
