@@ -1,10 +1,7 @@
 // Every gradient kernel against differences of its forward kernel.
-//
-// L(x) = sum of r * y(x) for random r; its derivative along one coordinate is taken from L at x +- h and x +- 2h with
-// the error h^4/30 * L''''', and once more with 2h for an estimate of that error. All points are exact in float32,
-// h = 2^-5 balances the truncation with the rounding of the stored y.
 
 #include "conformance/neurons.hpp"
+#include "support/central_differences.hpp"
 #include "support/devices.hpp"
 #include "support/random.hpp"
 
@@ -24,62 +21,13 @@
 namespace metalloid::conformance {
 namespace {
 
+using testing::draw;
 using testing::execute;
+using testing::expectGradient;
+using testing::kStep;
 using testing::Random;
-using Values = std::vector<double>;
-
-constexpr double kStep = 0x1p-5;
-constexpr double kGrid = 0x1p-6;
-
-struct Loss {
-  double value = 0;
-  double magnitude = 0;  // the sum of |r * y|
-};
-
-Loss weigh(const Values& r, const Values& y) {
-  Loss loss;
-  for (std::size_t i = 0; i < y.size(); ++i) {
-    loss.value += r[i] * y[i];
-    loss.magnitude += std::fabs(r[i] * y[i]);
-  }
-  return loss;
-}
-
-/// Multiples of the grid in [-2, 2].
-Values draw(Random& random, std::size_t count, const std::function<bool(double)>& isUsable = {}) {
-  Values values(count);
-  for (double& value : values) {
-    do value = (static_cast<double>(random.below(257)) - 128) * kGrid;
-    while (isUsable && !isUsable(value));
-  }
-  return values;
-}
-
-/// `roundings`: how many roundings to float32 an element of y and of the gradient may carry.
-void expectGradient(const char* name, const Values& at, const Values& gradient, double roundings,
-                    const std::function<Loss(const Values&)>& loss) {
-  ASSERT_EQ(at.size(), gradient.size());
-  Values x = at;
-  for (std::size_t p = 0; p < at.size(); ++p) {
-    double magnitude = 0;
-    const auto along = [&](double distance) {
-      x[p] = at[p] + distance;
-      const Loss l = loss(x);
-      x[p] = at[p];
-      magnitude = std::max(magnitude, l.magnitude);
-      return l.value;
-    };
-    const double first = along(kStep) - along(-kStep), second = along(2 * kStep) - along(-2 * kStep);
-    const double fourth = along(4 * kStep) - along(-4 * kStep);
-    const double fine = (8 * first - second) / (12 * kStep), coarse = (8 * second - fourth) / (24 * kStep);
-    // Truncation: the difference of both estimates is 15 times the error of the finer one. Rounding: the quotient has
-    // 18 values of L over 12 h, the gradient itself is of the size of L.
-    const double truncation = std::fabs(fine - coarse);
-    const double rounding = (1.5 / kStep + 4) * roundings * 0x1p-24 * magnitude;
-    EXPECT_NEAR(gradient[p], fine, truncation + rounding) << name << ", coordinate " << p << " at " << at[p];
-    EXPECT_LT(truncation + rounding, 0.02 * (1 + std::fabs(fine))) << name << ": the check proves nothing.";
-  }
-}
+using testing::Values;
+using testing::weigh;
 
 class GradientCheck : public ::testing::TestWithParam<Device> {
  protected:
