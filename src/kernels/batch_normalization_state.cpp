@@ -36,9 +36,9 @@ BatchNormalizationStateImplementation& batchNormalizationState(const Encoding& e
 
 }  // namespace detail
 
-CNNBatchNormalizationState::CNNBatchNormalizationState(const State& state) : NNGradientState(state) {
-  if (state) batchNormalizationState(state);
-}
+CNNBatchNormalizationState::CNNBatchNormalizationState(const State& state)
+    : NNGradientState(state ? detail::Ref<detail::RefCounted>(&batchNormalizationState(state))
+                            : detail::Ref<detail::RefCounted>()) {}
 
 const CNNBatchNormalization& CNNBatchNormalizationState::batchNormalization() const {
   return batchNormalizationState(*this).kernel();

@@ -24,9 +24,9 @@ class ArchivedSource final : public detail::ArchivedGroupNormalizationSource<CNN
 
 }  // namespace
 
-CNNGroupNormalizationGradientState::CNNGroupNormalizationGradientState(const State& state) : NNGradientState(state) {
-  if (state) detail::groupNormalizationState(state, kState);
-}
+CNNGroupNormalizationGradientState::CNNGroupNormalizationGradientState(const State& state)
+    : NNGradientState(state ? detail::Ref<detail::RefCounted>(&detail::groupNormalizationState(state, kState))
+                            : detail::Ref<detail::RefCounted>()) {}
 
 const CNNGroupNormalization& CNNGroupNormalizationGradientState::groupNormalization() const {
   return static_cast<const CNNGroupNormalization&>(detail::groupNormalizationState(*this, kState).kernel());

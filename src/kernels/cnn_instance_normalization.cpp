@@ -15,9 +15,8 @@ constexpr std::string_view kState = "CNNInstanceNormalizationGradientState";
 }  // namespace
 
 CNNInstanceNormalizationGradientState::CNNInstanceNormalizationGradientState(const State& state)
-    : NNGradientState(state) {
-  if (state) detail::groupNormalizationState(state, kState);
-}
+    : NNGradientState(state ? detail::Ref<detail::RefCounted>(&detail::groupNormalizationState(state, kState))
+                            : detail::Ref<detail::RefCounted>()) {}
 
 const CNNInstanceNormalization& CNNInstanceNormalizationGradientState::instanceNormalization() const {
   return static_cast<const CNNInstanceNormalization&>(detail::groupNormalizationState(*this, kState).kernel());

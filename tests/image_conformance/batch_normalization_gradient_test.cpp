@@ -22,12 +22,13 @@ using testing::weigh;
 
 constexpr std::size_t kImages = 2, kWidth = 3, kHeight = 2, kChannels = 4, kGroups = 2;
 constexpr std::size_t kEach = kWidth * kHeight * kChannels, kCount = kImages * kEach;
+constexpr std::size_t kTerms = 12;  // of a statistic: pixels of the batch, or of an image and two channels
 
 class NormalizationGradient : public ::testing::TestWithParam<Device> {
  protected:
   const Device& device() const { return GetParam(); }
   /// The reference rounds only what it stores; others each term of a sum, and functions by a few units.
-  double roundings() const { return device().name() == "reference" ? 2 : 10 + 4 * kCount; }
+  double roundings() const { return device().name() == "reference" ? 2 : 10 + 4 * kTerms; }
 
   ImageBatch images(const Values& values = {}) const {
     const auto batch = Image(device(), {.channelFormat = ImageFeatureChannelFormat::float32,

@@ -32,7 +32,7 @@ class BatchNormalization : public OnDevice {
     result.write(values);
     return result;
   }
-  Image image(std::size_t width, std::size_t channels = 1) const { return image(Floats(width * channels), channels); }
+  Image blank(std::size_t width, std::size_t channels = 1) const { return image(Floats(width * channels), channels); }
   void run(const std::function<void(CommandBuffer&)>& encode) const { execute(device, encode); }
 
   CNNBatchNormalizationState stateOf(CNNBatchNormalization& kernel, const Image& x) const {
@@ -54,7 +54,7 @@ void expectClose(const Floats& actual, const std::vector<double>& expected, doub
 
 TEST_P(BatchNormalization, ComputesTheWorkedExample) {
   auto kernel = batchNormalization(device, {.gamma = {1}, .beta = {0}});
-  const Image x = image({1, 2, 3, 4}), y = image(4), g = image({1, 0, 0, 0}), dx = image(4);
+  const Image x = image({1, 2, 3, 4}), y = blank(4), g = image({1, 0, 0, 0}), dx = blank(4);
   const auto state = stateOf(kernel, x);
   EXPECT_FALSE(state.gradientForGamma());
   EXPECT_FALSE(state.gradientForBeta());
@@ -77,7 +77,7 @@ TEST_P(BatchNormalization, ComputesTheWorkedExample) {
 TEST_P(BatchNormalization, UsesTheStatisticsOfTheDataSourceUntilThereAreOthers) {
   // r = 1/2: y = 2 * (x - 1) / 2 + 3.
   auto kernel = batchNormalization(device, {.gamma = {2}, .beta = {3}, .mean = {1}, .variance = {3}, .epsilon = 1});
-  const Image x = image({1, 2, -3}), alone = image(3), withState = image(3), g = image({1, 2, 4}), dx = image(3);
+  const Image x = image({1, 2, -3}), alone = blank(3), withState = blank(3), g = image({1, 2, 4}), dx = blank(3);
   const auto state = stateOf(kernel, x);
   EXPECT_EQ(state.mean().read<float>(), Floats{1});
   EXPECT_EQ(state.variance().read<float>(), Floats{3});
@@ -99,7 +99,7 @@ TEST_P(BatchNormalization, UsesTheStatisticsOfTheDataSourceUntilThereAreOthers) 
 
 TEST_P(BatchNormalization, GathersABatchInPartsAndStartsAnewAfterReset) {
   auto kernel = batchNormalization(device, {.gamma = {1}, .mean = {7}, .variance = {8}});
-  const Image low = image({1, 3}), high = image({5, 7}), g = image({1, 2}), dx = image(2);
+  const Image low = image({1, 3}), high = image({5, 7}), g = image({1, 2}), dx = blank(2);
   const auto state = stateOf(kernel, low);
   const auto statistics = [&](const ImageBatch& images) {
     run([&](CommandBuffer& commands) {
@@ -145,7 +145,7 @@ TEST_P(BatchNormalization, GathersABatchInPartsAndStartsAnewAfterReset) {
 
 TEST_P(BatchNormalization, TakesNilParametersForOneAndZero) {
   auto kernel = batchNormalization(device, {.channels = 2});
-  const Image x = image({1, 10, 3, 30}, 2), y = image(2, 2);
+  const Image x = image({1, 10, 3, 30}, 2), y = blank(2, 2);
   const auto state = stateOf(kernel, x);
   EXPECT_EQ(state.gamma().read<float>(), (Floats{1, 1}));
   EXPECT_EQ(state.beta().read<float>(), (Floats{0, 0}));
@@ -167,7 +167,7 @@ TEST_P(BatchNormalization, TakesNilParametersForOneAndZero) {
 
 TEST_P(BatchNormalization, AppliesItsNeuronToTheShiftedValue) {
   auto kernel = batchNormalization(device, {.beta = {1}, .mean = {0}, .variance = {1}}, reLU());
-  const Image x = image({-2, -0.5f, 3}), y = image(3), g = image({1, 2, 4}), dx = image(3);
+  const Image x = image({-2, -0.5f, 3}), y = blank(3), g = image({1, 2, 4}), dx = blank(3);
   const auto state = stateOf(kernel, x);
   run([&](CommandBuffer& commands) {
     kernel.encode(commands, {.sourceImage = x, .destinationImage = y});
@@ -227,7 +227,6 @@ TEST_P(BatchNormalization, HasTheSmallestNormalNumberForAnEpsilon) {
 
 TEST_P(BatchNormalization, MakesImagesAndTemporaryStates) {
   auto kernel = batchNormalization(device, {.mean = {0}, .variance = {1}});
-  kernel.offset = {5, 5, 0};
   kernel.destinationImageAllocator = Image::defaultAllocator();
   StatisticsGradient sums(device);
   Gradient gradient(device);
@@ -238,6 +237,7 @@ TEST_P(BatchNormalization, MakesImagesAndTemporaryStates) {
   run([&](CommandBuffer& commands) {
     state = kernel.temporaryResultState(commands, {.sourceImage = x, .destinationImage = x});
     EXPECT_TRUE(state.isTemporary());
+    kernel.offset = {5, 5, 0};  // which the padding policy sets anew
     state.setReadCount(3);
     Statistics(device).encodeBatch(commands, {.sourceImages = {x, second}, .batchNormalizationState = state});
     EXPECT_EQ(state.readCount(), 3u);  // writing is no reading
@@ -299,7 +299,7 @@ TEST_P(BatchNormalization, ReloadsFromStatesAndFromItsSource) {
       NormalizationValues{.gamma = {1}, .beta = {0}, .mean = {0}, .variance = {1}});
   CNNBatchNormalization kernel(device, source);
   EXPECT_EQ(source->loaded, 0);
-  const Image x = image({2}), y = image(1);
+  const Image x = image({2}), y = blank(1);
   const auto value = [&] {
     run([&](CommandBuffer& commands) { kernel.encode(commands, {.sourceImage = x, .destinationImage = y}); });
     return y.read<float>()[0];
@@ -368,7 +368,7 @@ TEST_P(BatchNormalization, IsUpdatedOnTheDevice) {
   const auto source = std::make_shared<TrainedSource>(NormalizationValues{.gamma = {2}, .mean = {0}, .variance = {1}});
   CNNBatchNormalization kernel(device, source);
   CNNBatchNormalization sameParameters = kernel;
-  const Image x = image({1, 3}), g = image({1, 3}), y = image(2);
+  const Image x = image({1, 3}), g = image({1, 3}), y = blank(2);
   const auto state = stateOf(kernel, x);
   run([&](CommandBuffer& commands) {
     Statistics(device).encodeBatch(commands, {.sourceImages = {x}, .batchNormalizationState = state});
@@ -466,7 +466,7 @@ TEST_P(BatchNormalizationChecks, RefuseStatesThatDoNotFit) {
 
 TEST_P(BatchNormalizationChecks, RefuseEncodesThatDoNotFit) {
   auto kernel = batchNormalization(device, {.mean = {0}, .variance = {1}}, reLU());
-  const Image x = image(3), y = image(3), wide = image(3, 2), g = image(3);
+  const Image x = blank(3), y = blank(3), wide = blank(3, 2), g = blank(3);
   const auto state = stateOf(kernel, x);
   const auto refuses = [&](const std::function<void(CommandBuffer&)>& encode,
                            std::initializer_list<std::string_view> parts) {

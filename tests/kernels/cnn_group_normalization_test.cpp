@@ -32,7 +32,7 @@ class GroupNormalization : public OnDevice {
     result.write(values);
     return result;
   }
-  Image image(std::size_t width, std::size_t channels = 1) const { return image(Floats(width * channels), channels); }
+  Image blank(std::size_t width, std::size_t channels = 1) const { return image(Floats(width * channels), channels); }
   void run(const std::function<void(CommandBuffer&)>& encode) const { execute(device, encode); }
 };
 class GroupNormalizationChecks : public GroupNormalization {};
@@ -80,7 +80,7 @@ TEST_P(GroupNormalization, OfInstancesComputesTheWorkedExampleForEachImage) {
 TEST_P(GroupNormalization, TakesStatisticsOverBlocksOfChannels) {
   // Two pixels of four channels in two groups: {0, 4, 2, 6} has mean 3 and variance 5, {10, 10, 20, 20} 15 and 25.
   const Floats values{0, 4, 10, 10, 2, 6, 20, 20};
-  const Image x = image(values, 4), y = image(2, 4);
+  const Image x = image(values, 4), y = blank(2, 4);
   auto kernel = groupNormalization(
       device, {.channels = 4, .gamma = {1, 2, 3, 4}, .beta = {0, 0, 1, 2}, .epsilon = 4, .groups = 2});
   EXPECT_EQ(kernel.numberOfGroups(), 2u);
@@ -94,7 +94,7 @@ TEST_P(GroupNormalization, TakesStatisticsOverBlocksOfChannels) {
 TEST_P(GroupNormalization, WithAsManyGroupsAsChannelsIsInstanceNormalization) {
   NormalizationValues values{.channels = 3, .gamma = {1, -2, 0.5f}, .beta = {0, 1, 2}, .epsilon = 0.5f, .groups = 3};
   const Image x = image({1, 5, 2, -3, 0, 4, 2, 2, 9}, 3), g = image({1, 2, 3, 4, 5, 6, 7, 8, 10}, 3);
-  const Image y = image(3, 3), same = image(3, 3), dx = image(3, 3), sameDx = image(3, 3);
+  const Image y = blank(3, 3), same = blank(3, 3), dx = blank(3, 3), sameDx = blank(3, 3);
   auto group = groupNormalization(device, values);
   auto instance = instanceNormalization(device, values);
   State groupState, instanceState;
@@ -116,7 +116,7 @@ TEST_P(GroupNormalization, WithAsManyGroupsAsChannelsIsInstanceNormalization) {
 
 TEST_P(GroupNormalization, TakesNilParametersForOneAndZero) {
   auto kernel = instanceNormalization(device, {.channels = 2});
-  const Image x = image({1, 30, 3, 10}, 2), y = image(2, 2);
+  const Image x = image({1, 30, 3, 10}, 2), y = blank(2, 2);
   run([&](CommandBuffer& commands) { kernel.encode(commands, {.sourceImage = x, .destinationImage = y}); });
   EXPECT_EQ(y.read<float>(), (Floats{-1, 1, 1, -1}));
 }
@@ -125,7 +125,7 @@ TEST_P(GroupNormalization, GradientsOfTemporaryStatesAreReadInTheirCommandBuffer
   auto kernel = instanceNormalization(device, {.gamma = {1}});
   CNNInstanceNormalizationGradient gradient(device);
   const ImageBatch x{image({1, 3}), image({4, 2})}, g{image({1, 2}), image({5, 7})};
-  const ImageBatch y{image(2), image(2)}, dx{image(2), image(2)};
+  const ImageBatch y{blank(2), blank(2)}, dx{blank(2), blank(2)};
   const auto result =
       CNNNormalizationGammaAndBetaState({.gamma = vectorOf(device, {0}), .beta = vectorOf(device, {0})});
   auto target = instanceNormalization(device, {});
@@ -165,7 +165,7 @@ TEST_P(GroupNormalization, WritesTheRegionThatTheForwardKernelReadAndClearsTheRe
   gradient.destinationImageAllocator = Image::defaultAllocator();
   Floats values(3 * 8);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = i >= 20 ? 3 : 1;  // the third pixel's last channels
-  const Image x = image(values, 8), y = image(3, 4), g = image(Floats(12, 1), 4);
+  const Image x = image(values, 8), y = blank(3, 4), g = image(Floats(12, 1), 4);
   State state;
   Image dx;
   run([&](CommandBuffer& commands) {
@@ -184,7 +184,7 @@ TEST_P(GroupNormalization, ReloadsFromStatesAndFromItsSource) {
   const auto source = std::make_shared<InstanceNormalizationSource>(NormalizationValues{.gamma = {1}, .beta = {0}});
   CNNInstanceNormalization kernel(device, source);
   EXPECT_EQ(kernel.dataSource(), source);
-  const Image x = image({1, 3}), y = image(2);
+  const Image x = image({1, 3}), y = blank(2);
   const auto values = [&] {
     run([&](CommandBuffer& commands) { kernel.encode(commands, {.sourceImage = x, .destinationImage = y}); });
     return y.read<float>();
@@ -254,7 +254,7 @@ TEST_P(GroupNormalizationChecks, RefuseEncodesThatDoNotFit) {
   auto kernel = instanceNormalization(device, {});
   auto group = groupNormalization(device, {});
   CNNInstanceNormalizationGradient gradient(device);
-  const Image x = image(2), g = image(2), y = image(2), dx = image(2), wide = image(2, 2);
+  const Image x = blank(2), g = blank(2), y = blank(2), dx = blank(2), wide = blank(2, 2);
   const CNNKernel::StateArguments of{.sourceImage = x, .destinationImage = y};
   const State state = kernel.resultState(of), otherState = kernel.resultState(of);
   const auto refuses = [&](const std::function<void(CommandBuffer&)>& encode,
@@ -263,7 +263,7 @@ TEST_P(GroupNormalizationChecks, RefuseEncodesThatDoNotFit) {
   };
   refuses([&](CommandBuffer& c) { kernel.encode(c, {.sourceImage = wide, .destinationImage = dx}); },
           {"CNNInstanceNormalization", "channels"});
-  refuses([&](CommandBuffer& c) { group.encode(c, {.sourceImage = wide, .destinationImage = image(2, 2)}); },
+  refuses([&](CommandBuffer& c) { group.encode(c, {.sourceImage = wide, .destinationImage = blank(2, 2)}); },
           {"2 channels are read", "CNNGroupNormalization", "has 1"});
   refuses([&](CommandBuffer& c) { kernel.reloadGammaAndBeta(c, {}); }, {"gammaAndBetaState", "nil"});
   const auto batch = [&](const ImageBatch& gradients, const ImageBatch& images, const StateBatch& states) {
