@@ -20,7 +20,7 @@ namespace metalloid {
 /// whole batch, this kernel, ..., StatisticsGradient for the whole batch, Gradient, updates. Source:
 /// MPSCNNBatchNormalization.
 ///
-/// Copies for the same device share the parameters on the device: what one reloads, all have.
+/// Copies by assignment share the parameters on the device: what one reloads, all have. `copy` gives others of its own.
 class CNNBatchNormalization : public CNNKernel {
  public:
   /// Reads the data source. @throws Error (invalidArgument) for a nil device or data source, for 0 channels, for spans
@@ -79,7 +79,7 @@ class CNNBatchNormalization : public CNNKernel {
   /// constructor; the kernel then keeps the former.
   void reloadDataSource(std::shared_ptr<CNNBatchNormalizationDataSource> dataSource);
 
-  /// A copy with every setting, for `device` or, when that is nil, for the same device.
+  /// A copy with every setting and parameters of its own, for `device` or, when that is nil, for the same device.
   CNNBatchNormalization copy(const Device& device = {}) const;
 
   bool isResultStateReusedAcrossBatch() const override { return true; }

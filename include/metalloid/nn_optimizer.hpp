@@ -1,5 +1,6 @@
 #pragma once
 
+#include <metalloid/cnn_batch_normalization_state.hpp>
 #include <metalloid/cnn_convolution_state.hpp>
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/kernel.hpp>
@@ -45,9 +46,10 @@ struct NNOptimizerDescriptor {
 /// be the same object; no other operands may overlap. State operands, though named input, are read and overwritten; the
 /// caller makes them 0 before the first update, which new matrices and vectors are.
 ///
-/// The forms that take states update weights and biases in one encode. Arrays of state operands hold one for the
-/// weights and one for the biases; with the first alone the biases keep their values. A layer without biases has none
-/// to update. `resultState` may be the source state. These encodes are a read of temporary gradient and source states.
+/// The forms that take states update weights and biases, or gamma and beta, in one encode. Arrays of state operands
+/// hold one for the weights and one for the biases; with the first alone the biases keep their values. A layer without
+/// biases has none to update. `resultState` may be the source state. These encodes are a read of temporary gradient and
+/// source states.
 class NNOptimizer : public Kernel {
  public:
   bool applyGradientClipping;  ///< Whether gradients are clipped. Default the descriptor's.
@@ -123,6 +125,19 @@ class NNOptimizerStochasticGradientDescent : public NNOptimizer {
     std::vector<Vector> inputMomentumVectors = {};               ///< m, updated; empty: no momentum.
     CNNConvolutionWeightsAndBiasesState resultState;             ///< After it; may be convolutionSourceState.
   };
+  /// The operands of `encode` for the state of a batch normalization.
+  struct BatchNormalizationArguments {
+    CNNBatchNormalizationState batchNormalizationState;  ///< gamma and beta before the update, and their gradients.
+    std::vector<Vector> inputMomentumVectors = {};       ///< m, updated; empty: no momentum.
+    CNNNormalizationGammaAndBetaState resultState;       ///< After it; may have the same vectors.
+  };
+  /// The same with the gradients in one state and gamma and beta in another.
+  struct BatchNormalizationSourceArguments {
+    CNNBatchNormalizationState batchNormalizationGradientState;  ///< The gradients, not modified.
+    CNNBatchNormalizationState batchNormalizationSourceState;    ///< gamma and beta before the update.
+    std::vector<Vector> inputMomentumVectors = {};               ///< m, updated; empty: no momentum.
+    CNNNormalizationGammaAndBetaState resultState;               ///< After it; may have the same vectors.
+  };
   using NNOptimizer::encode;
   /// Records the update. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const VectorArguments& arguments) const;
@@ -130,6 +145,10 @@ class NNOptimizerStochasticGradientDescent : public NNOptimizer {
   void encode(CommandBuffer& commandBuffer, const MatrixArguments& arguments) const;
   /// Records both updates. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const ConvolutionArguments& arguments) const;
+  /// Records both updates. @throws Error (invalidArgument) naming the operand that does not fit.
+  void encode(CommandBuffer& commandBuffer, const BatchNormalizationArguments& arguments) const;
+  /// As above.
+  void encode(CommandBuffer& commandBuffer, const BatchNormalizationSourceArguments& arguments) const;
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   NNOptimizerStochasticGradientDescent copy(const Device& device = {}) const;
@@ -190,6 +209,19 @@ class NNOptimizerRMSProp : public NNOptimizer {
     std::vector<Vector> inputSumOfSquaresVectors;                ///< s, updated.
     CNNConvolutionWeightsAndBiasesState resultState;             ///< After it; may be convolutionSourceState.
   };
+  /// The operands of `encode` for the state of a batch normalization.
+  struct BatchNormalizationArguments {
+    CNNBatchNormalizationState batchNormalizationState;  ///< gamma and beta before the update, and their gradients.
+    std::vector<Vector> inputSumOfSquaresVectors;        ///< s, updated.
+    CNNNormalizationGammaAndBetaState resultState;       ///< After it; may have the same vectors.
+  };
+  /// The same with the gradients in one state and gamma and beta in another.
+  struct BatchNormalizationSourceArguments {
+    CNNBatchNormalizationState batchNormalizationGradientState;  ///< The gradients, not modified.
+    CNNBatchNormalizationState batchNormalizationSourceState;    ///< gamma and beta before the update.
+    std::vector<Vector> inputSumOfSquaresVectors;                ///< s, updated.
+    CNNNormalizationGammaAndBetaState resultState;               ///< After it; may have the same vectors.
+  };
   using NNOptimizer::encode;
   /// Records the update. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const VectorArguments& arguments) const;
@@ -197,6 +229,10 @@ class NNOptimizerRMSProp : public NNOptimizer {
   void encode(CommandBuffer& commandBuffer, const MatrixArguments& arguments) const;
   /// Records both updates. @throws Error (invalidArgument) naming the operand that does not fit.
   void encode(CommandBuffer& commandBuffer, const ConvolutionArguments& arguments) const;
+  /// Records both updates. @throws Error (invalidArgument) naming the operand that does not fit.
+  void encode(CommandBuffer& commandBuffer, const BatchNormalizationArguments& arguments) const;
+  /// As above.
+  void encode(CommandBuffer& commandBuffer, const BatchNormalizationSourceArguments& arguments) const;
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   NNOptimizerRMSProp copy(const Device& device = {}) const;
@@ -275,6 +311,23 @@ class NNOptimizerAdam : public NNOptimizer {
     std::vector<Vector> maximumVelocityVectors = {};             ///< vmax, updated; empty: plain Adam.
     CNNConvolutionWeightsAndBiasesState resultState;             ///< After it; may be convolutionSourceState.
   };
+  /// The operands of `encode` for the state of a batch normalization.
+  struct BatchNormalizationArguments {
+    CNNBatchNormalizationState batchNormalizationState;  ///< gamma and beta before the update, and their gradients.
+    std::vector<Vector> inputMomentumVectors;            ///< m, updated.
+    std::vector<Vector> inputVelocityVectors;            ///< v, updated.
+    std::vector<Vector> maximumVelocityVectors = {};     ///< vmax, updated; empty: plain Adam.
+    CNNNormalizationGammaAndBetaState resultState;       ///< After it; may have the same vectors.
+  };
+  /// The same with the gradients in one state and gamma and beta in another.
+  struct BatchNormalizationSourceArguments {
+    CNNBatchNormalizationState batchNormalizationGradientState;  ///< The gradients, not modified.
+    CNNBatchNormalizationState batchNormalizationSourceState;    ///< gamma and beta before the update.
+    std::vector<Vector> inputMomentumVectors;                    ///< m, updated.
+    std::vector<Vector> inputVelocityVectors;                    ///< v, updated.
+    std::vector<Vector> maximumVelocityVectors = {};             ///< vmax, updated; empty: plain Adam.
+    CNNNormalizationGammaAndBetaState resultState;               ///< After it; may have the same vectors.
+  };
   using NNOptimizer::encode;
   /// Records the update and advances `timeStep`. @throws Error (invalidArgument) naming the operand that does not fit;
   /// `timeStep` then stays.
@@ -285,6 +338,11 @@ class NNOptimizerAdam : public NNOptimizer {
   /// Records both updates and advances `timeStep` once. @throws Error (invalidArgument) naming the operand that does
   /// not fit; `timeStep` then stays.
   void encode(CommandBuffer& commandBuffer, const ConvolutionArguments& arguments);
+  /// Records both updates and advances `timeStep` once. @throws Error (invalidArgument) naming the operand that does
+  /// not fit; `timeStep` then stays.
+  void encode(CommandBuffer& commandBuffer, const BatchNormalizationArguments& arguments);
+  /// As above.
+  void encode(CommandBuffer& commandBuffer, const BatchNormalizationSourceArguments& arguments);
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   NNOptimizerAdam copy(const Device& device = {}) const;

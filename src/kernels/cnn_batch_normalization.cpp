@@ -195,7 +195,11 @@ void CNNBatchNormalization::reloadDataSource(std::shared_ptr<CNNBatchNormalizati
   dataSource_ = std::move(dataSource);
 }
 
-CNNBatchNormalization CNNBatchNormalization::copy(const Device& device) const { return copyOf(*this, device); }
+CNNBatchNormalization CNNBatchNormalization::copy(const Device& device) const {
+  auto result = copyOf(*this, device);
+  if (result.parameters_ == parameters_) result.parameters_ = detail::parametersOn(this->device(), *parameters_);
+  return result;
+}
 
 void CNNBatchNormalization::setDevice(const Device& device) {
   if (device == this->device()) return;

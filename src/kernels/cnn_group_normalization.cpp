@@ -69,7 +69,11 @@ CNNGroupNormalization::CNNGroupNormalization(Unarchiver& coder, const Device& de
   dataSource_ = std::make_shared<ArchivedSource>(label, epsilon, detail::valuesOf(*parameters_), groups_);
 }
 
-CNNGroupNormalization CNNGroupNormalization::copy(const Device& device) const { return copyOf(*this, device); }
+CNNGroupNormalization CNNGroupNormalization::copy(const Device& device) const {
+  auto result = copyOf(*this, device);
+  if (result.parameters_ == parameters_) result.parameters_ = detail::parametersOn(this->device(), *parameters_);
+  return result;
+}
 
 std::shared_ptr<const detail::GroupNormalizationKernel> CNNGroupNormalization::snapshot() const {
   return std::make_shared<const CNNGroupNormalization>(*this);

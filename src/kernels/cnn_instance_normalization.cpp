@@ -72,7 +72,11 @@ void CNNInstanceNormalization::reloadDataSource(std::shared_ptr<CNNInstanceNorma
   dataSource_ = std::move(dataSource);
 }
 
-CNNInstanceNormalization CNNInstanceNormalization::copy(const Device& device) const { return copyOf(*this, device); }
+CNNInstanceNormalization CNNInstanceNormalization::copy(const Device& device) const {
+  auto result = copyOf(*this, device);
+  if (result.parameters_ == parameters_) result.parameters_ = detail::parametersOn(this->device(), *parameters_);
+  return result;
+}
 
 std::shared_ptr<const detail::GroupNormalizationKernel> CNNInstanceNormalization::snapshot() const {
   return std::make_shared<const CNNInstanceNormalization>(*this);

@@ -119,9 +119,9 @@ struct Case {
 
 /// Each family has a function that lists its cases, in <family>_cases.cpp; `allCases` in main.cpp calls them.
 std::vector<Case> arithmeticCases();
-std::vector<Case> localNormalizationCases();
-std::vector<Case> convolutionCases();
 std::vector<Case> batchNormalizationCases();
+std::vector<Case> convolutionCases();
+std::vector<Case> localNormalizationCases();
 std::vector<Case> neuronCases();
 std::vector<Case> reduceCases();
 std::vector<Case> shapeCases();

@@ -388,6 +388,80 @@ TEST_P(BatchNormalization, IsUpdatedOnTheDevice) {
   EXPECT_EQ(y.read<float>(), (Floats{-1, 1}));
 }
 
+TEST_P(BatchNormalization, OptimizersUpdateItFromItsStates) {
+  const auto source = std::make_shared<BatchNormalizationSource>(
+      NormalizationValues{.gamma = {2}, .beta = {1}, .mean = {0}, .variance = {1}});
+  CNNBatchNormalization kernel(device, source);
+  const Image x = image({1, 3}), g = image({1, 3});
+  const auto state = stateOf(kernel, x), gradients = stateOf(kernel, x);
+  const auto result = [&] {
+    return CNNNormalizationGammaAndBetaState({.gamma = vectorOf(device, {-9}), .beta = vectorOf(device, {-9})});
+  };
+  const auto one = result(), betaKept = result(), ofTwo = result(), byRMSProp = result(), byAdam = result();
+  const Vector momentum = vectorOf(device, {1});
+  const auto states = [&](std::size_t count) {
+    std::vector<Vector> all;
+    for (std::size_t i = 0; i < count; ++i) all.push_back(vectorOf(device, {0}));
+    return all;
+  };
+  const NNOptimizerStochasticGradientDescent plain(device, 0.5f);
+  const NNOptimizerStochasticGradientDescent heavy(device,
+                                                   {.momentumScale = 0.5f, .optimizerDescriptor = {.learningRate = 1}});
+  const NNOptimizerRMSProp rms(device, {.decay = 0, .epsilon = 0, .optimizerDescriptor = {.learningRate = 1}});
+  NNOptimizerAdam adam(device, {.epsilon = 0, .optimizerDescriptor = {.learningRate = 1}});
+  run([&](CommandBuffer& commands) {
+    for (const auto& each : {state, gradients}) {
+      StatisticsGradient(device).encodeBatch(
+          commands, {.sourceGradients = {g}, .sourceImages = {x}, .batchNormalizationState = each});
+    }
+    plain.encode(commands, {.batchNormalizationState = state, .resultState = one});
+    heavy.encode(commands,
+                 {.batchNormalizationState = state, .inputMomentumVectors = {momentum}, .resultState = betaKept});
+    plain.encode(
+        commands,
+        {.batchNormalizationGradientState = gradients, .batchNormalizationSourceState = state, .resultState = ofTwo});
+    rms.encode(commands,
+               {.batchNormalizationState = state, .inputSumOfSquaresVectors = states(2), .resultState = byRMSProp});
+    adam.encode(commands, {.batchNormalizationGradientState = gradients,
+                           .batchNormalizationSourceState = state,
+                           .inputMomentumVectors = states(2),
+                           .inputVelocityVectors = states(2),
+                           .resultState = byAdam});
+  });
+  // dGamma = 1 * 1 + 3 * 3 and dBeta = 4.
+  EXPECT_EQ(one.gamma().read<float>(), Floats{2 - 5});
+  EXPECT_EQ(one.beta().read<float>(), Floats{1 - 2});
+  EXPECT_EQ(betaKept.gamma().read<float>(), Floats{2 - 10.5f});
+  EXPECT_EQ(betaKept.beta().read<float>(), Floats{1});
+  EXPECT_EQ(momentum.read<float>(), Floats{10.5f});
+  EXPECT_EQ(ofTwo.gamma().read<float>(), Floats{2 - 5});
+  EXPECT_EQ(ofTwo.beta().read<float>(), Floats{1 - 2});
+  // The first step of both is the sign of the gradient; Adam's with some roundings.
+  EXPECT_EQ(byRMSProp.gamma().read<float>(), Floats{1});
+  EXPECT_EQ(byRMSProp.beta().read<float>(), Floats{0});
+  expectClose(byAdam.gamma().read<float>(), {1}, 8);
+  expectClose(byAdam.beta().read<float>(), {0}, 8);
+  EXPECT_EQ(adam.timeStep, 1u);
+
+  const auto refuses = [&](const NNOptimizerAdam::BatchNormalizationArguments& arguments,
+                           std::initializer_list<std::string_view> parts) {
+    expectEncodeRefused(
+        device, [&](CommandBuffer& commands) { adam.encode(commands, arguments); }, parts);
+  };
+  refuses({.inputMomentumVectors = states(2), .inputVelocityVectors = states(2), .resultState = one},
+          {"NNOptimizerAdam", "batchNormalizationState", "nil"});
+  refuses({.batchNormalizationState = state, .inputMomentumVectors = states(2), .inputVelocityVectors = states(2)},
+          {"NNOptimizerAdam", "resultState", "nil"});
+  refuses({.batchNormalizationState = state, .inputVelocityVectors = states(2), .resultState = one},
+          {"inputMomentumVectors", "empty"});
+  refuses({.batchNormalizationState = stateOf(kernel, x),
+           .inputMomentumVectors = states(2),
+           .inputVelocityVectors = states(2),
+           .resultState = one},
+          {"gradientForGamma", "nil"});
+  EXPECT_EQ(adam.timeStep, 1u);
+}
+
 TEST_P(BatchNormalization, GoesToAnotherDeviceWithItsParameters) {
   class Copied : public BatchNormalizationSource {
    public:
@@ -406,7 +480,11 @@ TEST_P(BatchNormalization, GoesToAnotherDeviceWithItsParameters) {
   EXPECT_EQ(moved.device(), other);
   EXPECT_EQ(moved.dataSource()->label(), "plain");
   EXPECT_EQ(moved.copy(device), kernel);
-  EXPECT_EQ(kernel.copy().dataSource(), kernel.dataSource());
+  auto mine = kernel.copy();
+  EXPECT_EQ(mine, kernel);
+  EXPECT_EQ(mine.dataSource(), kernel.dataSource());
+  mine.reloadGammaAndBetaFromDataSource();
+  EXPECT_NE(mine, kernel) << "a copy shares its parameters";
 }
 
 // --- Errors ---------------------------------------------------------------------------------------------------------

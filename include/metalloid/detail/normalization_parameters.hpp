@@ -33,7 +33,7 @@ class NormalizationDataSource {
   virtual void purge() {}
 };
 
-/// Scale, shift and statistics of a normalization on its device. A kernel, its copies for the same device and its
+/// Scale, shift and statistics of a normalization on its device. A kernel, its copies by assignment and its
 /// states share one object, so that an update in place reaches all of them without a copy.
 struct NormalizationParameters {
   Vector gamma;     // [C] float32, 1 where the data source has none
