@@ -63,8 +63,8 @@ class CNNGroupNormalizationDataSource : public detail::NormalizationDataSource {
 ///
 /// mean and biased variance are those of the block's channels over the pixels of image n. As many groups as channels
 /// make it an instance normalization, one group a layer normalization over width, height and channels. Size and
-/// channels stay; the channels read must be those of the data source. Copies for the same device share gamma and beta
-/// on the device: what one reloads, all have. Source: MPSCNNGroupNormalization.
+/// channels stay; the channels read must be those of the data source. Copies by assignment share gamma and beta on the
+/// device: what one reloads, all have. `copy` gives others of its own. Source: MPSCNNGroupNormalization.
 class CNNGroupNormalization : public detail::GroupNormalizationKernel {
  public:
   /// Reads the data source. @throws Error (invalidArgument) for a nil device or data source, for 0 channels, for

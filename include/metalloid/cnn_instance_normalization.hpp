@@ -57,8 +57,8 @@ class CNNInstanceNormalizationDataSource : public detail::NormalizationDataSourc
 ///     y = gamma[c] * (x - mean[n][c]) / sqrt(variance[n][c] + epsilon) + beta[c]
 ///
 /// mean and biased variance are those of channel c over the pixels of image n. Size and channels stay; the channels
-/// read must be those of the data source. Copies for the same device share gamma and beta on the device: what one
-/// reloads, all have. Source: MPSCNNInstanceNormalization.
+/// read must be those of the data source. Copies by assignment share gamma and beta on the device: what one reloads,
+/// all have. `copy` gives others of its own. Source: MPSCNNInstanceNormalization.
 class CNNInstanceNormalization : public detail::GroupNormalizationKernel {
  public:
   /// Reads the data source. @throws Error (invalidArgument) for a nil device or data source, for 0 channels, for

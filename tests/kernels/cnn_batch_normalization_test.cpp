@@ -448,11 +448,20 @@ TEST_P(BatchNormalization, OptimizersUpdateItFromItsStates) {
     expectEncodeRefused(
         device, [&](CommandBuffer& commands) { adam.encode(commands, arguments); }, parts);
   };
-  refuses({.inputMomentumVectors = states(2), .inputVelocityVectors = states(2), .resultState = one},
+  refuses({.batchNormalizationState = {},
+           .inputMomentumVectors = states(2),
+           .inputVelocityVectors = states(2),
+           .resultState = one},
           {"NNOptimizerAdam", "batchNormalizationState", "nil"});
-  refuses({.batchNormalizationState = state, .inputMomentumVectors = states(2), .inputVelocityVectors = states(2)},
+  refuses({.batchNormalizationState = state,
+           .inputMomentumVectors = states(2),
+           .inputVelocityVectors = states(2),
+           .resultState = {}},
           {"NNOptimizerAdam", "resultState", "nil"});
-  refuses({.batchNormalizationState = state, .inputVelocityVectors = states(2), .resultState = one},
+  refuses({.batchNormalizationState = state,
+           .inputMomentumVectors = {},
+           .inputVelocityVectors = states(2),
+           .resultState = one},
           {"inputMomentumVectors", "empty"});
   refuses({.batchNormalizationState = stateOf(kernel, x),
            .inputMomentumVectors = states(2),
