@@ -14,6 +14,7 @@
 #endif
 
 #include "math/annotations.hpp"
+#include "math/loss.hpp"
 #include "math/neuron.hpp"
 
 #include <cstdint>
@@ -28,6 +29,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 #include "math/float_math.inc"       // NOLINT: FloatMath<Primitives>
 #include "math/neuron_formulas.inc"  // NOLINT: neuronValue, neuronDerivative
+#include "math/loss_formulas.inc"    // NOLINT: lossValue, lossDerivative, lossLabelDerivative
 
 // The bare operations on vectors with the tag D (of float). Min and max of a NaN give either operand.
 template <class D>

@@ -35,7 +35,8 @@ struct CNNLoss {
   friend bool operator==(const CNNLoss&, const CNNLoss&) = default;
 };
 
-/// result = incoming gradient * weight * d loss / d source, or d loss / d labels
+/// result = incoming gradient * weight * d loss / d source, or d loss / d labels; divided, where that is asked for, by
+/// what the reduction divides the sum of the losses by
 struct NNLossGradient {
   static constexpr const char* kName = "NNLossGradient";
   ImageView gradient;  // the source's size, or 1 x 1 x 1 for all of an image
@@ -44,6 +45,7 @@ struct NNLossGradient {
   ImageView weights;  // optional: 1
   ImageView result;
   bool forLabels = false;
+  bool isDivided = false;
   LossSettings settings;
 
   friend bool operator==(const NNLossGradient&, const NNLossGradient&) = default;

@@ -121,9 +121,12 @@ struct Case {
 std::vector<Case> arithmeticCases();
 std::vector<Case> batchNormalizationCases();
 std::vector<Case> convolutionCases();
+std::vector<Case> dropoutCases();
 std::vector<Case> localNormalizationCases();
+std::vector<Case> lossCases();
 std::vector<Case> neuronCases();
 std::vector<Case> reduceCases();
 std::vector<Case> shapeCases();
+std::vector<Case> softMaxCases();
 
 }  // namespace metalloid::image_conformance

@@ -24,7 +24,7 @@ namespace {
 std::vector<Case> allCases() {
   std::vector<Case> cases;
   for (const auto& family : {arithmeticCases, batchNormalizationCases, convolutionCases, localNormalizationCases,
-                             neuronCases, reduceCases, shapeCases}) {
+                             neuronCases, reduceCases, shapeCases, lossCases, softMaxCases, dropoutCases}) {
     for (Case& c : family()) cases.push_back(std::move(c));
   }
   return cases;

@@ -166,4 +166,17 @@ template <>
 inline constexpr auto kCandidates<operations::NNReductionSpatialMeanGradient> =
     kSimdFirst<operations::NNReductionSpatialMeanGradient>;
 
+template <>
+inline constexpr auto kCandidates<operations::CNNSoftMax> = kSimdFirst<operations::CNNSoftMax>;
+template <>
+inline constexpr auto kCandidates<operations::CNNSoftMaxGradient> = kSimdFirst<operations::CNNSoftMaxGradient>;
+template <>
+inline constexpr auto kCandidates<operations::CNNDropout> = kSimdFirst<operations::CNNDropout>;
+template <>
+inline constexpr auto kCandidates<operations::CNNDropoutGradient> = kSimdFirst<operations::CNNDropoutGradient>;
+template <>
+inline constexpr auto kCandidates<operations::CNNLoss> = kSimdFirst<operations::CNNLoss>;
+template <>
+inline constexpr auto kCandidates<operations::NNLossGradient> = kSimdFirst<operations::NNLossGradient>;
+
 }  // namespace metalloid::cpu

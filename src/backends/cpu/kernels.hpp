@@ -70,6 +70,13 @@ void runSimd(const operations::NNReduce& operation, Context& context);
 void runSimd(const operations::NNReduceWeighted& operation, Context& context);
 void runSimd(const operations::NNReductionSpatialMeanGradient& operation, Context& context);
 
+void runSimd(const operations::CNNSoftMax& operation, Context& context);
+void runSimd(const operations::CNNSoftMaxGradient& operation, Context& context);
+void runSimd(const operations::CNNDropout& operation, Context& context);
+void runSimd(const operations::CNNDropoutGradient& operation, Context& context);
+void runSimd(const operations::CNNLoss& operation, Context& context);
+void runSimd(const operations::NNLossGradient& operation, Context& context);
+
 const char* refusesSimd(const operations::MatrixSum& operation, const Context& context);
 void runSimd(const operations::MatrixSum& operation, Context& context);
 const char* refusesRows(const operations::MatrixCopy& operation, const Context& context);

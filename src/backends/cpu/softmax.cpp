@@ -4,6 +4,7 @@
 #include "operations/softmax.hpp"
 
 #include <cmath>
+#include <initializer_list>
 
 #include "backends/cpu/kernels.hpp"
 
@@ -55,9 +56,11 @@ void gradientRow(bool logarithm, const float* dy, const float* y, float* dx, std
   });
 }
 
-/// Buffers for one converted row per block, for matrices that are not float32.
-float* rowBuffers(const operations::MatrixView& view, std::size_t blocks, std::size_t rowsPerBlock, Context& context) {
-  return view.type == DataType::float32 ? nullptr : context.scratch.take<float>(blocks * rowsPerBlock * view.columns);
+/// Buffers for converted rows, `views.size()` of them for each block; none when every view is float32.
+float* rowBuffers(std::initializer_list<const operations::MatrixView*> views, std::size_t blocks, Context& context) {
+  bool isFloat = true;
+  for (const auto* const view : views) isFloat = isFloat && view->type == DataType::float32;
+  return isFloat ? nullptr : context.scratch.take<float>(blocks * views.size() * (*views.begin())->columns);
 }
 
 void runSoftMax(const operations::MatrixSoftMax& operation, Context& context) {
@@ -65,7 +68,7 @@ void runSoftMax(const operations::MatrixSoftMax& operation, Context& context) {
     const auto input = operation.input.matrix(k), result = operation.result.matrix(k);
     if (input.columns == 0) continue;
     const BlockSplit split = rowBlocks(input.rows, input.columns);
-    float* const buffers = rowBuffers(input, split.count(), 2, context);
+    float* const buffers = rowBuffers({&input, &result}, split.count(), context);
     context.pool.parallelFor(split.count(), [&](std::size_t block) {
       float* const buffer = buffers ? buffers + block * 2 * input.columns : nullptr;
       const WholeRow x(input, buffer), y(result, buffers ? buffer + input.columns : nullptr);
@@ -84,7 +87,7 @@ void runSoftMaxGradient(const operations::MatrixSoftMaxGradient& operation, Cont
     const std::size_t columns = gradient.columns;
     if (columns == 0) continue;
     const BlockSplit split = rowBlocks(gradient.rows, columns);
-    float* const buffers = rowBuffers(gradient, split.count(), 3, context);
+    float* const buffers = rowBuffers({&gradient, &output, &result}, split.count(), context);
     context.pool.parallelFor(split.count(), [&](std::size_t block) {
       float* const buffer = buffers ? buffers + block * 3 * columns : nullptr;
       const WholeRow dy(gradient, buffer), y(output, buffers ? buffer + columns : nullptr);

@@ -15,13 +15,7 @@ namespace {
 
 void run(const operations::CNNPooling&) { notYet(operations::CNNPooling::kName); }
 void run(const operations::CNNPoolingGradient&) { notYet(operations::CNNPoolingGradient::kName); }
-void run(const operations::CNNSoftMax&) { notYet(operations::CNNSoftMax::kName); }
-void run(const operations::CNNSoftMaxGradient&) { notYet(operations::CNNSoftMaxGradient::kName); }
-void run(const operations::CNNDropout&) { notYet(operations::CNNDropout::kName); }
-void run(const operations::CNNDropoutGradient&) { notYet(operations::CNNDropoutGradient::kName); }
 void run(const operations::CNNUpsampling&) { notYet(operations::CNNUpsampling::kName); }
 void run(const operations::CNNUpsamplingGradient&) { notYet(operations::CNNUpsamplingGradient::kName); }
-void run(const operations::CNNLoss&) { notYet(operations::CNNLoss::kName); }
-void run(const operations::NNLossGradient&) { notYet(operations::NNLossGradient::kName); }
 
 }  // namespace metalloid::reference
