@@ -129,8 +129,12 @@ Point draw(Random& random, const CNNLossDescriptor& d, bool forLabels, bool hasW
     if (hasWeights) p.weights.push_back(i % kChannels == 0 ? among({0, 0.5, 1, 2}) : p.weights.back());
   }
   const Size loss = lossSize(d);
-  for (std::size_t i = 0; i < kImages * loss.width * loss.height * loss.depth; ++i)
-    p.incoming.push_back(d.reduceAcrossBatch ? 0.75 : among({-1, 0.5, 0.75, 2}));
+  // Soft-max wants the incoming gradient, too, equal for all channels of a pixel.
+  const bool repeats = d.lossType == softMaxCrossEntropy && !forLabels && loss.depth > 1;
+  for (std::size_t i = 0; i < kImages * loss.width * loss.height * loss.depth; ++i) {
+    const bool isNew = !repeats || i % kChannels == 0;
+    p.incoming.push_back(d.reduceAcrossBatch ? 0.75 : isNew ? among({-1, 0.5, 0.75, 2}) : p.incoming.back());
+  }
   return p;
 }
 
