@@ -352,7 +352,8 @@ TEST_P(ArithmeticTest, StatesNarrow) {
   EXPECT_TRUE(NNBinaryGradientState(state));
   EXPECT_FALSE(CNNArithmeticGradientState(State()));
   const State neuron = CNNNeuron(device, {}).resultState({.sourceImage = x, .destinationImage = x});
-  expectRefused([&] { CNNArithmeticGradientState{neuron}; }, {"CNNArithmeticGradientState", "NNGradientState"});
+  expectRefused([&] { CNNArithmeticGradientState{neuron}; },
+                {"NNBinaryGradientState is needed", "NNGradientState is given"});
   EXPECT_FALSE(CNNDivide(device).resultState({.primaryImage = x, .secondaryImage = x, .destinationImage = x}));
   EXPECT_EQ(
       add.resultStateBatch({.primaryImage = x, .secondaryImage = x, .destinationImage = x, .batchSize = 3}).size(), 3u);
