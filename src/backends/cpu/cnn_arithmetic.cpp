@@ -72,6 +72,21 @@ HWY_INLINE FloatVector combined(FloatVector primary, FloatVector secondary) {
   if constexpr (kType == ArithmeticType::divide) return hn::Div(primary, secondary);
 }
 
+/// A byte 0 or 1 for each of `count` lanes.
+HWY_INLINE void storeMask(hn::Mask<FloatTag> mask, std::byte* to, std::size_t count) {
+  const FloatTag d;
+  const hn::Rebind<std::int32_t, FloatTag> dWide;
+  const hn::Rebind<std::uint8_t, FloatTag> dBytes;
+  const auto bytes = hn::DemoteTo(dBytes, hn::ConvertTo(dWide, hn::IfThenElseZero(mask, hn::Set(d, 1.0F))));
+  if (hn::MaxLanes(d) == 1 || count == hn::Lanes(d)) {
+    hn::StoreU(bytes, dBytes, reinterpret_cast<std::uint8_t*>(to));
+  } else {
+    std::uint8_t some[hn::MaxLanes(FloatTag())];
+    hn::StoreU(bytes, dBytes, some);
+    std::memcpy(to, some, count);
+  }
+}
+
 template <ArithmeticType kType>
 void arithmeticSegment(const CNNArithmetic& operation, const float* primary, const float* secondary, std::byte* mask,
                        float* result, std::size_t count) {
@@ -83,12 +98,7 @@ void arithmeticSegment(const CNNArithmetic& operation, const float* primary, con
     const auto value = hn::Add(combined<kType>(hn::Mul(primaryScale, loadSome(primary + j, n)),
                                                hn::Mul(secondaryScale, loadSome(secondary + j, n))),
                                bias);
-    if (mask) {
-      float values[hn::MaxLanes(FloatTag())];
-      hn::StoreU(value, d, values);
-      for (std::size_t i = 0; i < n; ++i)
-        mask[j + i] = static_cast<std::byte>(operation.minimumValue < values[i] && values[i] < operation.maximumValue);
-    }
+    if (mask) storeMask(hn::And(hn::Lt(minimum, value), hn::Lt(value, maximum)), mask + j, n);
     // Comparisons, so that a NaN stays one.
     const auto above = hn::IfThenElse(hn::Lt(value, minimum), minimum, value);
     storeSome(hn::IfThenElse(hn::Gt(above, maximum), maximum, above), result + j, n);
@@ -153,8 +163,12 @@ class GradientProducer {
                                HWY_ATTR { storeSome(hn::Mul(scale, loadSome(gradient + j, n)), to + j, n); });
     }
     if (!operation_.mask) return;
-    const std::byte* const mask = maskAt(operation_.mask, s);
-    for (std::size_t j = 0; j < count; ++j) to[j] = mask[j] != std::byte{0} ? to[j] : 0.0F;
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(maskAt(operation_.mask, s));
+    forEachVector(count, [&](std::size_t j, std::size_t n) HWY_ATTR {
+      const auto through =
+          hn::MaxLanes(d) == 1 || n == hn::Lanes(d) ? loadFloats(d, bytes + j) : loadFloats(d, bytes + j, n);
+      storeSome(hn::IfThenZeroElse(hn::Eq(through, hn::Zero(d)), loadSome(to + j, n)), to + j, n);
+    });
   }
 
   const float* operator()(const Segment& s) {

@@ -24,6 +24,7 @@ struct SumOfValues {
   static constexpr float kNeutral = 0;
   static HWY_INLINE FloatVector apply(FloatVector a, FloatVector b) { return hn::Add(a, b); }
   static float applyToOne(float a, float b) { return a + b; }
+  static HWY_INLINE float ofLanes(FloatVector a) { return hn::GetLane(hn::SumOfLanes(FloatTag(), a)); }
 };
 
 /// Of equal values the first stays; a NaN wins.
@@ -33,6 +34,11 @@ struct SmallestValue {
     return hn::IfThenElse(hn::Or(hn::Lt(b, a), hn::IsNaN(b)), b, a);
   }
   static float applyToOne(float a, float b) { return b < a || std::isnan(b) ? b : a; }
+  static HWY_INLINE float ofLanes(FloatVector a) {
+    const FloatTag d;
+    if (!hn::AllFalse(d, hn::IsNaN(a))) return std::numeric_limits<float>::quiet_NaN();
+    return hn::GetLane(hn::MinOfLanes(d, a));
+  }
 };
 struct LargestValue {
   static constexpr float kNeutral = -std::numeric_limits<float>::infinity();
@@ -40,6 +46,11 @@ struct LargestValue {
     return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::IsNaN(b)), b, a);
   }
   static float applyToOne(float a, float b) { return b > a || std::isnan(b) ? b : a; }
+  static HWY_INLINE float ofLanes(FloatVector a) {
+    const FloatTag d;
+    if (!hn::AllFalse(d, hn::IsNaN(a))) return std::numeric_limits<float>::quiet_NaN();
+    return hn::GetLane(hn::MaxOfLanes(d, a));
+  }
 };
 
 /// Of `count` values.
@@ -47,21 +58,18 @@ template <class Op>
 HWY_INLINE float reduced(const float* values, std::size_t count) {
   const FloatTag d;
   const std::size_t lanes = hn::Lanes(d);
-  auto a = hn::Set(d, Op::kNeutral), b = a;
+  const auto neutral = hn::Set(d, Op::kNeutral);
+  auto a = neutral, b = neutral;
   std::size_t j = 0;
   for (; j + 2 * lanes <= count; j += 2 * lanes) {
     a = Op::apply(a, hn::LoadU(d, values + j));
     b = Op::apply(b, hn::LoadU(d, values + j + lanes));
   }
-  for (; j + lanes <= count; j += lanes) a = Op::apply(a, hn::LoadU(d, values + j));
-  a = Op::apply(a, b);
-  alignas(64) float lane[hn::MaxLanes(FloatTag())];
-  hn::Store(a, d, lane);
-  for (std::size_t i = 0; j < count; ++i, ++j) lane[i] = Op::applyToOne(lane[i], values[j]);
-  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-    for (std::size_t i = 0; i < half; ++i) lane[i] = Op::applyToOne(lane[i], lane[i + half]);
+  for (; j < count; j += lanes) {
+    const std::size_t rest = std::min(lanes, count - j);
+    a = Op::apply(a, hn::IfThenElse(hn::FirstN(d, rest), loadSome(values + j, rest), neutral));
   }
-  return lane[0];
+  return Op::ofLanes(Op::apply(a, b));
 }
 
 /// result[j] = op(result[j], values[j], values[j + step], …): `rows` of them

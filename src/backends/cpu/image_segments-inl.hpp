@@ -87,8 +87,9 @@ class SegmentReader {
     } else if (stride_.x != 0) {
       for (std::size_t x = 0; x < pixels; ++x) {
         float value;
-        toFloats(from + x * view_.pixelBytes, view_.type, 1, &value);
-        std::fill_n(values_ + x * channels, channels, value);
+        const float one = *floatsAt(from + x * view_.pixelBytes, view_.type, 1, &value);
+        forEachVector(channels, [&](std::size_t j, std::size_t n)
+                                    HWY_ATTR { storeSome(hn::Set(FloatTag(), one), values_ + x * channels + j, n); });
       }
     } else if (from != spread_ || s.count() > spreadCount_ || channels != spreadChannels_) {
       spread(from, pixels, channels);

@@ -63,6 +63,19 @@ HWY_INLINE void storeOne(const ImageView& view, std::size_t n, std::size_t y, st
   fromFloats(&value, 1, view.type, view.pixel(n, y, x));
 }
 
+/// The first place of a value, or of a NaN, that is there.
+HWY_INLINE std::size_t indexOf(float value, const float* values, std::size_t count) {
+  const FloatTag d;
+  const auto wanted = hn::Set(d, value);
+  const bool isNaN = std::isnan(value);
+  for (std::size_t j = 0; j < count; j += hn::Lanes(d)) {
+    const auto some = loadSome(values + j, std::min(hn::Lanes(d), count - j));
+    const auto place = hn::FindFirstTrue(d, isNaN ? hn::IsNaN(some) : hn::Eq(some, wanted));
+    if (place >= 0) return j + static_cast<std::size_t>(place);
+  }
+  return 0;
+}
+
 /// The extreme first, then where it stands.
 template <class Op>
 void findExtreme(const NNReduce& operation, Context& context) {
@@ -82,9 +95,7 @@ void findExtreme(const NNReduce& operation, Context& context) {
       if (!isFirst && !isBetter) continue;
       isFirst = false;
       best = extreme;
-      std::size_t k = 0;
-      while (values[k] != extreme && !(std::isnan(extreme) && std::isnan(values[k]))) ++k;
-      index = c + k;
+      index = c + indexOf(extreme, values, count);
     }
     storeOne(operation.result, n, y, x, static_cast<float>(index));
   });
