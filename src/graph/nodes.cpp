@@ -31,7 +31,23 @@ GraphNode& vertexOf(const Node& node, const char* what) {
 
 }  // namespace
 
-GraphNode::~GraphNode() = default;
+GraphNode::~GraphNode() {
+  if (!filter) return;
+  // What goes with this vertex goes one after another, not one inside the other: networks may be deep.
+  thread_local std::vector<Ref<GraphNode>>* waiting = nullptr;
+  std::vector<Ref<GraphNode>> mine;
+  const bool isFirst = waiting == nullptr;
+  if (isFirst) waiting = &mine;
+  for (auto* const list : {&filter->sources, &filter->sourceStates}) {
+    for (auto& node : *list) waiting->push_back(std::move(node));
+  }
+  if (!isFirst) return;
+  while (!mine.empty()) {
+    const Ref<GraphNode> next = std::move(mine.back());
+    mine.pop_back();
+  }
+  waiting = nullptr;
+}
 
 std::string GraphNode::name() const {
   if (filter) {
