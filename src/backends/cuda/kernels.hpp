@@ -72,4 +72,11 @@ void run(const operations::OptimizerStochasticGradientDescent& operation, Contex
 void run(const operations::OptimizerRMSProp& operation, Context& context, Explainer* explainer = nullptr);
 void run(const operations::OptimizerAdam& operation, Context& context, Explainer* explainer = nullptr);
 
+/// Operations that this back end does not have yet: those on images.
+template <class Operation>
+void run(const Operation&, Context&, Explainer* explainer = nullptr) {
+  if (!explainer) throw Failure(Status::Code::device, Operation::kName, "is not there on CUDA devices yet");
+  explainer->implementation = "none";
+}
+
 }  // namespace metalloid::cuda
