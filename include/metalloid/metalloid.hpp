@@ -26,7 +26,9 @@
 #include <metalloid/cnn_neuron_nodes.hpp>
 #include <metalloid/cnn_neuron_type.hpp>
 #include <metalloid/cnn_normalization_state.hpp>
+#include <metalloid/cnn_pooling.hpp>
 #include <metalloid/cnn_softmax.hpp>
+#include <metalloid/cnn_upsampling.hpp>
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/command_queue.hpp>
 #include <metalloid/data_type.hpp>

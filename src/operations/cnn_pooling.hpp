@@ -5,6 +5,7 @@
 
 #include <metalloid/image_edge_mode.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,6 +31,16 @@ struct CNNPooling {
 
   friend bool operator==(const CNNPooling&, const CNNPooling&) = default;
 };
+
+/// What an average is divided by, along one axis: it depends on the window of output o and on where the source ends.
+inline std::ptrdiff_t averageDivisor(const WindowAxis& axis, std::size_t o, std::size_t source, ImageEdgeMode edgeMode,
+                                     std::size_t zeroPad) {
+  const auto taps = static_cast<std::ptrdiff_t>(axis.taps), pad = static_cast<std::ptrdiff_t>(zeroPad);
+  if (edgeMode == ImageEdgeMode::zero) return taps;
+  const std::ptrdiff_t first = axis.step * static_cast<std::ptrdiff_t>(o) + axis.base;
+  const std::ptrdiff_t end = std::min(first + taps, static_cast<std::ptrdiff_t>(source) + pad);
+  return std::max<std::ptrdiff_t>(end - std::max(first, -pad), 0);
+}
 
 /// result[v][u] = sum over output pixels i of gradient[i] * d out[i] / d source[v + resultY][u + resultX].
 /// The largest of a window is the first in row-major order, a pixel inside before the zero outside; where that zero

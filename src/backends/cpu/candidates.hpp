@@ -138,6 +138,18 @@ template <>
 inline constexpr auto kCandidates<operations::CNNArithmeticGradient> = kSimdFirst<operations::CNNArithmeticGradient>;
 
 template <>
+inline constexpr std::array kCandidates<operations::CNNPooling>{
+    Candidate<operations::CNNPooling>{"simd", refusesSimd, runSimd}, kReference<operations::CNNPooling>};
+template <>
+inline constexpr std::array kCandidates<operations::CNNPoolingGradient>{
+    Candidate<operations::CNNPoolingGradient>{"simd", refusesSimd, runSimd},
+    kReference<operations::CNNPoolingGradient>};
+template <>
+inline constexpr auto kCandidates<operations::CNNUpsampling> = kSimdFirst<operations::CNNUpsampling>;
+template <>
+inline constexpr auto kCandidates<operations::CNNUpsamplingGradient> = kSimdFirst<operations::CNNUpsamplingGradient>;
+
+template <>
 inline constexpr auto kCandidates<operations::ImageCopy> = kSimdFirst<operations::ImageCopy>;
 template <>
 inline constexpr auto kCandidates<operations::ImageFill> = kSimdFirst<operations::ImageFill>;

@@ -55,6 +55,13 @@ void runSimd(const operations::CNNGroupNormalizationGradient& operation, Context
 void runSimd(const operations::CNNArithmetic& operation, Context& context);
 void runSimd(const operations::CNNArithmeticGradient& operation, Context& context);
 
+const char* refusesSimd(const operations::CNNPooling& operation, const Context& context);
+void runSimd(const operations::CNNPooling& operation, Context& context);
+const char* refusesSimd(const operations::CNNPoolingGradient& operation, const Context& context);
+void runSimd(const operations::CNNPoolingGradient& operation, Context& context);
+void runSimd(const operations::CNNUpsampling& operation, Context& context);
+void runSimd(const operations::CNNUpsamplingGradient& operation, Context& context);
+
 void runSimd(const operations::ImageCopy& operation, Context& context);
 void runSimd(const operations::ImageFill& operation, Context& context);
 void runSimd(const operations::NNReshape& operation, Context& context);
