@@ -128,5 +128,7 @@ std::vector<Case> neuronCases();
 std::vector<Case> reduceCases();
 std::vector<Case> shapeCases();
 std::vector<Case> softMaxCases();
+std::vector<Case> poolingCases();
+std::vector<Case> upsamplingCases();
 
 }  // namespace metalloid::image_conformance

@@ -25,6 +25,8 @@ std::vector<Case> allCases() {
   std::vector<Case> cases;
   for (const auto& family : {arithmeticCases, batchNormalizationCases, convolutionCases, localNormalizationCases,
                              neuronCases, reduceCases, shapeCases, lossCases, softMaxCases, dropoutCases}) {
+    neuronCases, poolingCases, reduceCases, shapeCases, upsamplingCases
+  }) {
     for (Case& c : family()) cases.push_back(std::move(c));
   }
   return cases;
