@@ -29,6 +29,15 @@ ImageRange sourceImages(const SourceSettings& settings, ImageRange destination) 
   return {settings.offset.z < 0 ? all : static_cast<std::size_t>(settings.offset.z), destination.count};
 }
 
+void requireModerate(const Encoding& encoding, Offset offset) {
+  constexpr std::ptrdiff_t kMost = std::ptrdiff_t{1} << 31;
+  for (const std::ptrdiff_t value : {offset.x, offset.y}) {
+    if (value >= -kMost && value <= kMost) continue;
+    encoding.refuse(fmt::format("An offset of {} is {}, but it must be from {} to {}.", encoding.kernelName(), value,
+                                -kMost, kMost));
+  }
+}
+
 std::size_t channelsRead(const Encoding& encoding, const SourceSettings& settings, const ImageDescriptor& source) {
   const std::size_t offset = settings.featureChannelOffset;
   if (offset % 4 != 0 || offset >= source.featureChannels) {
@@ -87,6 +96,7 @@ WindowedViews windowedViews(Encoding& encoding, const CNNKernel& kernel, const I
                             std::size_t resultChannels) {
   auto found = unaryOperands(encoding, kernel, operands);
   const auto settings = kernel.sourceSettings(0);
+  requireModerate(encoding, settings.offset);
   return {.source = found.source.view(settings.featureChannelOffset, found.channels),
           .result = found.destination.view(found.clip, kernel.destinationFeatureChannelOffset,
                                            resultChannels ? resultChannels : found.channels),
@@ -98,6 +108,12 @@ void clearUncovered(Encoding& encoding, Encoding::ImageOperand& destination, Pix
   const bool isWhole = written == PixelRect{0, 0, destination.width(), destination.height()} && firstChannel == 0 &&
                        channels == destination.channels();
   if (!isWhole) encoding.prepend(operations::ImageFill{.result = destination.view(), .value = 0});
+}
+
+Part partOf(std::ptrdiff_t offset, std::size_t size, std::size_t available) {
+  const std::size_t before = offset < 0 ? static_cast<std::size_t>(-offset) : 0;
+  const std::size_t first = offset < 0 ? 0 : std::min(static_cast<std::size_t>(offset), available);
+  return {first, std::min(size - std::min(size, before), available - first)};
 }
 
 GradientOperands gradientOperands(Encoding& encoding, const CNNGradientKernel& kernel, const ImageOperands& operands) {
@@ -125,7 +141,8 @@ PointwiseGradientViews pointwiseGradientViews(Encoding& encoding, const CNNGradi
   const auto primary = kernel.sourceSettings(0), secondary = kernel.sourceSettings(1);
   auto found = gradientOperands(encoding, kernel, operands);
   const auto [x, y, width, height] = found.clip;
-  clearUncovered(encoding, found.destination, found.clip, kernel.destinationFeatureChannelOffset, found.channels);
+  if (operands.destinationsAreNew)
+    clearUncovered(encoding, found.destination, found.clip, kernel.destinationFeatureChannelOffset, found.channels);
   return {.gradient = encoding.region(found.gradient, primary.offset, width, height, primary.featureChannelOffset,
                                       found.channels, ImageEdgeMode::zero),
           .source = encoding.region(found.source, secondary.offset, width, height, secondary.featureChannelOffset,

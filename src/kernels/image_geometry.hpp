@@ -21,6 +21,9 @@ ImageRange destinationImages(const Region& clipRect, const ImageBatch& destinati
 /// Of a source: as many, from offset.z on.
 ImageRange sourceImages(const SourceSettings& settings, ImageRange destination);
 
+/// @throws Error for an offset so large that positions computed from it might not fit 64 bits.
+void requireModerate(const Encoding& encoding, Offset offset);
+
 /// The number of channels read from a source. @throws Error for an offset that is no multiple of 4 or beyond the last.
 std::size_t channelsRead(const Encoding& encoding, const SourceSettings& settings, const ImageDescriptor& source);
 /// @throws Error for a destination channel offset that is no multiple of 4.
@@ -54,7 +57,14 @@ WindowedViews windowedViews(Encoding& encoding, const CNNKernel& kernel, const I
 /// The window of a filter: stride `shape.stride`, the centre of the first tap row at `offset`.
 operations::Window windowOf(Offset offset, const KernelShape& shape);
 
-/// The operands of a gradient kernel, and what is written of the destination.
+/// What of `available` pixels lies in offset ... offset + size, along one axis.
+struct Part {
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+Part partOf(std::ptrdiff_t offset, std::size_t size, std::size_t available);
+
+/// The operands of a gradient, and what is read and written of them.
 struct GradientOperands {
   Encoding::ImageOperand gradient;
   Encoding::ImageOperand source;
