@@ -46,6 +46,12 @@ Case makeCase(const Device& device, const Problem& problem) {
       {"neuron_gradient", neuronGradientCase},
       {"batch_normalization", batchNormalizationCase},
       {"batch_normalization_gradient", batchNormalizationGradientCase},
+      {"convolution", convolutionCase},
+      {"convolution_gradient", convolutionGradientCase},
+      {"pooling", poolingCase},
+      {"pooling_gradient", poolingGradientCase},
+      {"image_batch_normalization", imageBatchNormalizationCase},
+      {"image_batch_normalization_gradient", imageBatchNormalizationGradientCase},
       {"training_step", trainingStepCase},
   };
   const auto maker = makers.find(problem.operation);

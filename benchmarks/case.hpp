@@ -44,6 +44,12 @@ Case fullyConnectedGradientCase(Operands operands, const Problem& problem);
 Case neuronGradientCase(Operands operands, const Problem& problem);
 Case batchNormalizationCase(Operands operands, const Problem& problem);
 Case batchNormalizationGradientCase(Operands operands, const Problem& problem);
+Case convolutionCase(Operands operands, const Problem& problem);
+Case convolutionGradientCase(Operands operands, const Problem& problem);
+Case poolingCase(Operands operands, const Problem& problem);
+Case poolingGradientCase(Operands operands, const Problem& problem);
+Case imageBatchNormalizationCase(Operands operands, const Problem& problem);
+Case imageBatchNormalizationGradientCase(Operands operands, const Problem& problem);
 Case trainingStepCase(Operands operands, const Problem& problem);
 
 /// The neuron among the problem's words; none where there is none.

@@ -52,6 +52,28 @@ Vector Operands::vector(const std::string& name, std::size_t length) {
   return values;
 }
 
+Image Operands::container(const std::string& name, const std::vector<std::size_t>& shape) {
+  const Image image(device_, {.channelFormat = ImageFeatureChannelFormat::float32,
+                              .width = shape[2],
+                              .height = shape[1],
+                              .featureChannels = shape[3],
+                              .numberOfImages = shape[0]});
+  add({name, shape, [image] { return image.read<float>(); }});
+  return image;
+}
+
+ImageBatch Operands::images(const std::string& name, const std::vector<std::size_t>& shape) {
+  const Image image = container(name, shape);
+  image.write(randomMatrix(shape[0] * shape[1] * shape[2], shape[3]).read<float>());
+  return image.batchRepresentation();
+}
+
+ImageBatch Operands::resultImages(const std::string& name, const std::vector<std::size_t>& shape) {
+  const Image image = container(name, shape);
+  resultImages_.push_back(image);
+  return image.batchRepresentation();
+}
+
 Matrix Operands::result(const std::string& name, std::size_t rows, std::size_t columns) {
   const Matrix values(device_, {.rows = rows, .columns = columns, .dataType = type_});
   resultMatrices_.push_back(values);
@@ -70,11 +92,13 @@ void Operands::spoilResults() const {
   for (const Matrix& matrix : resultMatrices_) {
     matrix.write(std::vector<float>(matrix.rows() * matrix.columns(), kNaN));
   }
+  for (const Image& image : resultImages_) image.write(std::vector<float>(image.read<float>().size(), kNaN));
   for (const Vector& vector : resultVectors_) vector.write(std::vector<float>(vector.length(), kNaN));
 }
 
 bool Operands::resultsAreComplete() const {
   return std::ranges::all_of(resultMatrices_, [](const Matrix& matrix) { return isComplete(matrix.read<float>()); }) &&
+         std::ranges::all_of(resultImages_, [](const Image& image) { return isComplete(image.read<float>()); }) &&
          std::ranges::all_of(resultVectors_, [](const Vector& vector) { return isComplete(vector.read<float>()); });
 }
 

@@ -26,6 +26,10 @@ class Operands {
   metalloid::Matrix matrix(const std::string& name, std::size_t rows, std::size_t columns);
   metalloid::Vector vector(const std::string& name, std::size_t length);
 
+  /// Images of one size in one block, float32, in the order [image][row][column][channel].
+  metalloid::ImageBatch images(const std::string& name, const std::vector<std::size_t>& shape);
+  metalloid::ImageBatch resultImages(const std::string& name, const std::vector<std::size_t>& shape);
+
   /// Results.
   metalloid::Matrix result(const std::string& name, std::size_t rows, std::size_t columns);
   metalloid::Vector resultVector(const std::string& name, std::size_t length);
@@ -47,6 +51,7 @@ class Operands {
 
  private:
   metalloid::Matrix randomMatrix(std::size_t rows, std::size_t columns);
+  metalloid::Image container(const std::string& name, const std::vector<std::size_t>& shape);
 
   metalloid::Device device_;
   metalloid::CommandQueue queue_;
@@ -55,6 +60,7 @@ class Operands {
   std::vector<NamedTensor> tensors_;
   std::vector<metalloid::Matrix> resultMatrices_;
   std::vector<metalloid::Vector> resultVectors_;
+  std::vector<metalloid::Image> resultImages_;
 };
 
 }  // namespace benchmark_program

@@ -33,6 +33,13 @@ std::vector<std::size_t> sizesOf(const std::string& word) {
 
 bool Problem::has(const std::string& word) const { return std::ranges::find(words, word) != words.end(); }
 
+std::size_t Problem::number(const std::string& name, std::size_t absent) const {
+  for (const std::string& word : words) {
+    if (word.starts_with(name + "=")) return std::stoul(word.substr(name.size() + 1));
+  }
+  return absent;
+}
+
 void Problem::requireSizes(std::size_t count) const {
   if (sizes.size() == count && std::ranges::find(sizes, std::size_t{0}) == sizes.end()) return;
   throw Error(ErrorCode::invalidArgument,

@@ -19,6 +19,9 @@ struct Problem {
 
   bool has(const std::string& word) const;
 
+  /// The number of a word such as kernel=3; `absent` without one.
+  std::size_t number(const std::string& name, std::size_t absent) const;
+
   /// @throws metalloid::Error when the problem has not this many sizes.
   void requireSizes(std::size_t count) const;
 };

@@ -34,7 +34,10 @@ LONGEST_REST_SECONDS = 1.0
 # differ by some hundred roundings (2**-24 each) when they are taken in another order; a wrong formula by much more.
 FORMULA_TOLERANCE = 1e-4
 
-SMALL_SIZES = {"fully_connected": "96x80x48", "fully_connected_gradient": "96x80x48", "training_step": "784-64-48-10"}
+SMALL_SIZES = {"fully_connected": "96x80x48", "fully_connected_gradient": "96x80x48", "training_step": "784-64-48-10",
+               "convolution": "2x14x14x3x8", "convolution_gradient": "2x14x14x3x8",
+               "pooling": "2x14x14x8", "pooling_gradient": "2x14x14x8",
+               "image_batch_normalization": "4x6x6x8", "image_batch_normalization_gradient": "4x6x6x8"}
 
 # glibc: take nothing with mmap, give nothing back.
 REUSE_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 28)}
@@ -209,7 +212,7 @@ def main():
                 print(f"{problem}: left out, the peers compute in float32", flush=True)
                 continue
             peers = {"PyTorch": torch}
-            if operation.startswith(("neuron", "batch")):
+            if operation.startswith(("neuron", "batch", "convolution", "pooling", "image")):
                 peers["PyTorch with reused memory"] = reused
             if operation.startswith(("training", "fully")):
                 peers["JAX"] = jax

@@ -88,6 +88,36 @@ def batch_normalization(lines):
     return table(["size", "", "PyTorch eager", "PyTorch with reused memory"], rows)
 
 
+def image_kernels(lines, operation, size_name):
+    """A row for each problem, with PyTorch in the faster of its layouts."""
+    rows = []
+    for line in lines:
+        name, sizes, words = what(line)
+        if name not in (operation, operation + "_gradient"):
+            continue
+        kind = "gradient" if name.endswith("gradient") else "forward"
+        plain = fastest(line, lambda variant: variant.startswith("PyTorch, "))
+        reused = fastest(line, lambda variant: variant.startswith("PyTorch with reused memory"))
+        rate = line["operations"] or line["bytes"]
+        ours = rate / line["variants"]["ours"]["seconds"]["median"] * 1e-9
+        rows.append([sizes, " ".join(words), kind, plain.replace(" PyTorch", ""),
+                     reused.replace(" PyTorch with reused memory", ""), f"{ours:.0f}"])
+    unit = "GFLOP/s" if operation == "convolution" else "GB/s"
+    return table([size_name, "", "", "PyTorch, faster layout", "with reused memory", f"our {unit}"], rows)
+
+
+def convolution(lines):
+    return image_kernels(lines, "convolution", "batch×height×width×inputs×outputs")
+
+
+def pooling(lines):
+    return image_kernels(lines, "pooling", "batch×height×width×channels")
+
+
+def image_batch_normalization(lines):
+    return image_kernels(lines, "image_batch_normalization", "batch×height×width×channels")
+
+
 def training_step(lines):
     variants = ["PyTorch, eager", "PyTorch, eager, fused optimizer", "PyTorch, torch.compile", "JAX, jit"]
     rows = []
@@ -117,8 +147,8 @@ def conditions(lines):
     return f"{line['hardware']}; {line['rounds']} rounds of {line['steps']} steps; {versions}."
 
 
-TABLES = {f.__name__: f for f in (conditions, fully_connected, neuron_gradient, batch_normalization, training_step,
-                                  training_run)}
+TABLES = {f.__name__: f for f in (conditions, fully_connected, neuron_gradient, batch_normalization, convolution, pooling,
+                                  image_batch_normalization, training_step, training_run)}
 
 
 def main():

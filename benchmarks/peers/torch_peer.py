@@ -98,6 +98,117 @@ def batch_normalization_gradient(sizes, words, t):
     return {"eager": eager}
 
 
+def number(words, name, absent):
+    return next((int(word.split("=")[1]) for word in words if word.startswith(name + "=")), absent)
+
+
+# Images are [image][row][column][channel] with us. PyTorch gets them in both of its layouts, each made beforehand.
+
+LAYOUTS = {"eager": torch.contiguous_format, "eager, channels last": torch.channels_last}
+
+
+def channels_first(images, layout):
+    return images.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def channels_last(images):
+    return images.detach().permute(0, 2, 3, 1)
+
+
+def convolution_tensors(sizes, words, t):
+    n, h, w, c, k = sizes
+    taps, stride = number(words, "kernel", 3), number(words, "stride", 1)
+    result = (n, (h - 1) // stride + 1, (w - 1) // stride + 1, k)
+    t = t or random(["x", "w", "b", "dy"], [(n, h, w, c), (k, taps * taps * c), (k,), result])
+    return t, t["w"].reshape(k, taps, taps, c), {"stride": stride, "padding": taps // 2}
+
+
+def convolution(sizes, words, t):
+    t, weights, geometry = convolution_tensors(sizes, words, t)
+
+    def variant(layout):
+        x, w = channels_first(t["x"], layout), channels_first(weights, layout)
+        return lambda: {"y": channels_last(F.conv2d(x, w, t["b"], **geometry))}
+
+    return {name: variant(layout) for name, layout in LAYOUTS.items()}
+
+
+def convolution_gradient(sizes, words, t):
+    t, weights, geometry = convolution_tensors(sizes, words, t)
+
+    def variant(layout):
+        x, w = channels_first(t["x"], layout).requires_grad_(), channels_first(weights, layout).requires_grad_()
+        b, dy = torch.zeros(sizes[4], requires_grad=True), channels_first(t["dy"], layout)
+        y = F.conv2d(x, w, b, **geometry)
+
+        def gradient():
+            dx, dw, db = torch.autograd.grad(y, (x, w, b), dy, retain_graph=True)
+            return {"dx": channels_last(dx), "dw": channels_last(dw).reshape(sizes[4], -1), "db": db}
+
+        return gradient
+
+    return {name: variant(layout) for name, layout in LAYOUTS.items()}
+
+
+def pooling_function(words):
+    kernel = number(words, "kernel", 2)
+    arguments = {"kernel_size": kernel, "stride": number(words, "stride", kernel)}
+    arguments["padding"] = number(words, "padding", 0)
+    if "average" in words:
+        return lambda x: F.avg_pool2d(x, **arguments, count_include_pad=False)
+    return lambda x: F.max_pool2d(x, **arguments)
+
+
+def pooling(sizes, words, t):
+    t, pool = t or random("x", [sizes]), pooling_function(words)
+
+    def variant(layout):
+        x = channels_first(t["x"], layout)
+        return lambda: {"y": channels_last(pool(x))}
+
+    return {name: variant(layout) for name, layout in LAYOUTS.items()}
+
+
+def pooling_gradient(sizes, words, t):
+    pool = pooling_function(words)
+    result = channels_last(pool(torch.zeros(sizes).permute(0, 3, 1, 2))).shape
+    t = t or random(["x", "dy"], [sizes, result])
+
+    def variant(layout):
+        x, dy = channels_first(t["x"], layout).requires_grad_(), channels_first(t["dy"], layout)
+        y = pool(x)
+        return lambda: {"dx": channels_last(torch.autograd.grad(y, x, dy, retain_graph=True)[0])}
+
+    return {name: variant(layout) for name, layout in LAYOUTS.items()}
+
+
+def image_batch_normalization(sizes, words, t):
+    t = t or random(["x", "gamma", "beta"], [sizes, sizes[3:], sizes[3:]])
+
+    def variant(layout):
+        x = channels_first(t["x"], layout)
+
+        def normalize():
+            y = F.batch_norm(x, None, None, t["gamma"], t["beta"], training=True, eps=EPSILON)
+            return {"y": channels_last(F.relu_(y))}
+
+        return normalize
+
+    return {name: variant(layout) for name, layout in LAYOUTS.items()}
+
+
+def image_batch_normalization_gradient(sizes, words, t):
+    t = t or random(["x", "dy", "gamma", "beta"], [sizes, sizes, sizes[3:], sizes[3:]])
+
+    def variant(layout):
+        x, dy = channels_first(t["x"], layout).requires_grad_(), channels_first(t["dy"], layout)
+        gamma, beta = t["gamma"].clone().requires_grad_(), t["beta"].clone().requires_grad_()
+        y = F.relu(F.batch_norm(x, None, None, gamma, beta, training=True, eps=EPSILON))
+        return lambda: {"dx": channels_last(torch.autograd.grad(y, (x, gamma, beta), dy, retain_graph=True)[0])}
+
+    return {name: variant(layout) for name, layout in LAYOUTS.items()}
+
+
 def copy(sizes, words, t):
     x = (t or random("x", [sizes]))["x"]
     y = torch.empty_like(x)
@@ -175,6 +286,12 @@ OPERATIONS = {
         neuron_gradient,
         batch_normalization,
         batch_normalization_gradient,
+        convolution,
+        convolution_gradient,
+        pooling,
+        pooling_gradient,
+        image_batch_normalization,
+        image_batch_normalization_gradient,
         training_step,
     )
 }

@@ -30,6 +30,8 @@ class CNNBatchNormalization : public CNNKernel {
   /// The next kernel of an archive, which has the parameters themselves; its data source gives those and updates
   /// nothing. @throws Error (malformedFile) when it is another class or not allowed.
   CNNBatchNormalization(Unarchiver& coder, const Device& device);
+  /// For the library's own use: a kernel that shares parameters with another, and has a neuron of its own.
+  CNNBatchNormalization(const CNNBatchNormalization& other, const NNNeuronDescriptor& fusedNeuronDescriptor);
 
   float epsilon;  ///< Added to the variance. Default the data source's.
 

@@ -297,6 +297,7 @@ void Graph::record(Run& run) {
       if (!run.isInPlace[index]) {
         ImageOperands operands{
             .sources = {}, .sourceStates = {}, .destinationStates = {}, .destinations = run.images[step.result]};
+        operands.destinationsAreNew = true;
         for (const std::size_t source : step.sources) operands.sources.push_back(run.images[source]);
         for (const std::size_t state : step.sourceStates) {
           operands.sourceStates.insert(operands.sourceStates.end(), run.states[state].begin(), run.states[state].end());

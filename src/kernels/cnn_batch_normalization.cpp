@@ -82,6 +82,12 @@ CNNBatchNormalization::CNNBatchNormalization(const Device& device,
   neuron_.set(device, fusedNeuronDescriptor);
 }
 
+CNNBatchNormalization::CNNBatchNormalization(const CNNBatchNormalization& other,
+                                             const NNNeuronDescriptor& fusedNeuronDescriptor)
+    : CNNBatchNormalization(other) {
+  neuron_.set(device(), fusedNeuronDescriptor);
+}
+
 CNNBatchNormalization::CNNBatchNormalization(Unarchiver& coder, const Device& device)
     : CNNKernel(device, "CNNBatchNormalization"), epsilon(0) {
   decode(coder);

@@ -97,8 +97,11 @@ ConvolutionGradientOperands convolutionGradientOperands(Encoding& encoding, cons
   requireReach(encoding, "primaryOffset", primary.offset.x, primary.offset.y);
   requireReach(encoding, "secondaryOffset", secondary.offset.x, secondary.offset.y);
   requireReach(encoding, "kernelOffset", kernel.kernelOffsetX, kernel.kernelOffsetY);
+  // A graph that trains only weights and biases makes no destinations.
+  const std::size_t count =
+      operands.destinations.empty() && !wantsData ? operands.sources[0].size() : operands.destinations.size();
   for (const auto& batch : operands.sources) {
-    if (batch.size() == operands.destinations.size()) continue;
+    if (batch.size() == count) continue;
     encoding.refuse(fmt::format("There are {} source gradients, {} source images and {} destination gradients.",
                                 operands.sources[0].size(), operands.sources[1].size(), operands.destinations.size()));
   }
