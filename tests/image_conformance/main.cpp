@@ -23,10 +23,9 @@ namespace {
 
 std::vector<Case> allCases() {
   std::vector<Case> cases;
-  for (const auto& family : {arithmeticCases, batchNormalizationCases, convolutionCases, localNormalizationCases,
-                             neuronCases, reduceCases, shapeCases, lossCases, softMaxCases, dropoutCases}) {
-    neuronCases, poolingCases, reduceCases, shapeCases, upsamplingCases
-  }) {
+  for (const auto& family :
+       {arithmeticCases, batchNormalizationCases, convolutionCases, dropoutCases, localNormalizationCases, lossCases,
+        neuronCases, poolingCases, reduceCases, shapeCases, softMaxCases, upsamplingCases}) {
     for (Case& c : family()) cases.push_back(std::move(c));
   }
   return cases;

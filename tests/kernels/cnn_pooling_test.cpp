@@ -538,7 +538,6 @@ TEST_P(PoolingChecks, refusesGradientsThatDoNotFit) {
   refused([](auto& k) { k.secondaryStrideInPixelsX = 0; }, {"secondary stride", "is 0"});
   refused([](auto& k) { k.secondaryOffset.x = std::ptrdiff_t{1} << 40; }, {"offset"});
   refused([](auto& k) { k.primaryOffset.x = std::numeric_limits<std::ptrdiff_t>::min(); }, {"offset"});
-  refused([](auto& k) { k.clipRect.origin.x = 5; }, {"from (5, 0) on"});
   const auto withState = [&](const State& state) {
     return [&, state](CommandBuffer& c) {
       kernel.encode(c, {.sourceGradient = g, .sourceImage = source, .gradientState = state});
