@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "backends/cpu/correlation_segment.hpp"
@@ -31,6 +32,12 @@
 namespace metalloid::cpu::correlation_internal {
 
 constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+/// An inner block is at most this long, so that a panel of the weights stays in L1 or close to it.
+inline constexpr std::size_t kMostInner = 384;
+
+/// Packed weights beyond this are fetched ahead of their use: 1 MiB, half of an L2.
+inline constexpr std::size_t kFloatsInCaches = 256 * 1024;
 
 /// Rows of one task, whose addresses it keeps.
 inline constexpr std::size_t kMostRows = 1024;
@@ -65,6 +72,11 @@ struct CorrelationJob {
   std::size_t tasks() const { return rows.count() * columns.count(); }
   std::size_t packings() const { return correlation->depthwise ? 1 : blocks.size() * panels.count(); }
 };
+
+/// The neuron is one that the register tile applies itself.
+inline bool endsWithReLU(const Correlation& correlation) {
+  return correlation.neuron && correlation.neuron->type == CNNNeuronType::reLU && !correlation.depthwise;
+}
 
 }  // namespace metalloid::cpu::correlation_internal
 #endif
@@ -191,19 +203,8 @@ std::byte* resultPixel(const Correlation& correlation, const PixelWalk& pixel) {
                                   correlation.x.firstOutput + correlation.x.outputStep * pixel.x);
 }
 
-/// The neuron over rows of finished results, which mostly lie one after another.
-void applyNeuronToRows(const Correlation& correlation, float* const* rows, std::size_t count, std::size_t offset,
-                       std::size_t firstColumn, std::size_t columns) {
-  const float* const slopes = correlation.slopes ? correlation.slopes + firstColumn : nullptr;
-  for (std::size_t row = 0; row < count;) {
-    std::size_t together = 1;
-    while (!slopes && row + together < count && rows[row + together] == rows[row] + together * columns) ++together;
-    applyNeuron(*correlation.neuron, rows[row] + offset, together * columns, slopes);
-    row += together;
-  }
-}
-
-/// All columns of a task for its rows.
+/// All columns of a task for its rows, up to the neuron unless that is a ReLU. A panel of the weights stays in L1 while
+/// all rows pass by.
 void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, const float* const* starts,
               float* const* results) {
   const Correlation& correlation = *job.correlation;
@@ -216,34 +217,31 @@ void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, co
     tile.segments = block.left.data();
     tile.segmentCount = block.left.size();
     tile.adds = &block != &job.blocks.front();
+    tile.reLU = last && endsWithReLU(correlation) ? correlation.neuron : nullptr;
     const float* const packed = job.packed + block.inner.begin * job.vectors * lanes;
-    const std::size_t panelFloats = std::max<std::size_t>(block.inner.size(), 1) * kTileVectors * lanes;
-    const std::size_t together = std::max<std::size_t>(kRightBlockFloats / panelFloats, 1);
-    for (std::size_t begin = panels.begin; begin < panels.end; begin += together) {
-      const BlockRange some{begin, std::min(begin + together, panels.end)};
-      const std::size_t first = job.panels.begin(some.begin) * lanes;
-      const std::size_t end = std::min((job.panels.begin(some.end - 1) + job.panels.size(some.end - 1)) * lanes,
-                                       correlation.result.channels);
+    for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
+      const std::size_t column = job.panels.begin(panel) * lanes;
+      tile.b = packed + column * block.inner.size();
+      tile.column = column - firstColumn;
+      tile.columns = std::min(job.panels.size(panel) * lanes, correlation.result.channels - column);
+      tile.bias = last && correlation.bias ? correlation.bias + column : nullptr;
+      // The next panel follows this one.
+      const std::size_t panelFloats = block.inner.size() * job.panels.size(panel) * lanes;
+      std::size_t upcoming = job.inner * job.vectors * lanes > kFloatsInCaches ? panelFloats : 0;
+      tile.upcoming = reinterpret_cast<std::uintptr_t>(tile.b + panelFloats);
       for (std::size_t strip = 0; strip < strips.count(); ++strip) {
         tile.a = starts + strips.begin(strip);
         tile.c = results + strips.begin(strip);
-        for (std::size_t panel = some.begin; panel < some.end; ++panel) {
-          const std::size_t column = job.panels.begin(panel) * lanes;
-          tile.b = packed + column * block.inner.size();
-          tile.column = column - firstColumn;
-          tile.columns = std::min(job.panels.size(panel) * lanes, correlation.result.channels - column);
-          tile.bias = last && correlation.bias ? correlation.bias + column : nullptr;
-          tileFunction(strips.size(strip), job.panels.size(panel))(tile);
-        }
-        if (last && correlation.neuron) {
-          applyNeuronToRows(correlation, tile.c, strips.size(strip), first - firstColumn, first, end - first);
-        }
+        tileFunction(upcoming > 0, strips.size(strip), job.panels.size(panel))(tile);
+        const std::size_t fetched = std::min(upcoming, block.inner.size() * 64 / sizeof(float));
+        upcoming -= fetched;
+        tile.upcoming += fetched * sizeof(float);
       }
     }
   }
 }
 
-/// The same for a depth-wise correlation.
+/// The same for a depth-wise correlation, without any neuron.
 void multiplyChannels(const CorrelationJob& job, BlockRange panels, std::size_t rows, const float* const* starts,
                       float* const* results) {
   const Correlation& correlation = *job.correlation;
@@ -267,10 +265,18 @@ void multiplyChannels(const CorrelationJob& job, BlockRange panels, std::size_t 
       tile.bias = correlation.bias ? correlation.bias + tile.channel : nullptr;
       cpu::HWY_NAMESPACE::computeDepthwise(tile, groups.size(group));
     }
-    if (correlation.neuron) {
-      applyNeuronToRows(correlation, tile.results, groups.size(group), 0, firstColumn,
-                        std::min(vectors * lanes, correlation.result.channels - firstColumn));
-    }
+  }
+}
+
+/// The neuron over rows of finished results, which mostly lie one after another.
+void applyNeuronToRows(const Correlation& correlation, float* const* rows, std::size_t count, std::size_t firstColumn,
+                       std::size_t columns) {
+  const float* const slopes = correlation.slopes ? correlation.slopes + firstColumn : nullptr;
+  for (std::size_t row = 0; row < count;) {
+    std::size_t together = 1;
+    while (!slopes && row + together < count && rows[row + together] == rows[row] + together * columns) ++together;
+    applyNeuron(*correlation.neuron, rows[row], together * columns, slopes);
+    row += together;
   }
 }
 
@@ -300,6 +306,9 @@ void runTask(const CorrelationJob& job, std::size_t index) {
     results[i] = staged ? stage + i * columns : reinterpret_cast<float*>(resultPixel(correlation, pixel)) + firstColumn;
   }
   (correlation.depthwise ? multiplyChannels : multiply)(job, panels, pixels.size(), starts.data(), results.data());
+  if (correlation.neuron && !endsWithReLU(correlation)) {
+    applyNeuronToRows(correlation, results.data(), pixels.size(), firstColumn, columns);
+  }
   if (!staged) return;
   pixel = PixelWalk(correlation, pixels.begin);
   const std::size_t elementSize = sizeOfDataType(correlation.result.type);
@@ -374,7 +383,7 @@ void planInner(CorrelationJob& job) {
   job.inner = correlation.x.taps * correlation.y.taps * channels;
   if (correlation.depthwise) return;
   const std::size_t inner = job.inner;
-  const std::size_t blocks = std::max<std::size_t>(ceilingQuotient(inner, kMaximumInnerBlock), 1);
+  const std::size_t blocks = std::max<std::size_t>(ceilingQuotient(inner, kMostInner), 1);
   const std::size_t length = std::max<std::size_t>(ceilingQuotient(ceilingQuotient(inner, blocks), 4) * 4, 4);
   for (std::size_t begin = 0; begin == 0 || begin < inner; begin += length) {
     const BlockRange range{begin, std::min(begin + length, inner)};

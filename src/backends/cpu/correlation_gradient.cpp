@@ -35,6 +35,13 @@ struct Strip {
   std::size_t rows;
 };
 
+/// Strips that are packed together: of 512 pixels, 512 KiB.
+inline constexpr std::size_t kStripsTogether = 32;
+
+/// Where the pixels of a block spread over more memory than this, one sweep over them for each strip would miss the
+/// address translation's first level at every step: strips are then packed together beforehand.
+inline constexpr std::size_t kSweptBytes = 192 * 1024;
+
 struct GradientJob {
   const CorrelationGradient* gradient = nullptr;
   bool copies = false;
@@ -44,6 +51,7 @@ struct GradientJob {
   std::vector<std::size_t> firstRows;  // of the strips
   std::vector<Segment> weights;        // where the product's rows belong, for one column
   std::vector<std::size_t> offsets;    // depth-wise: of the taps, which are the rows, in place of strips
+  bool packsStrips = false;
   std::size_t rows = 0;
   std::size_t vectors = 0;  // of columns
   std::size_t stride = 0;   // of a partial result: whole vectors
@@ -109,6 +117,9 @@ void computeTile(const Tile& tile) {
   const std::size_t stride = tile.stride;
   const float* b = tile.b;
   float* copy = tile.copy;
+  for (std::size_t r = 0; r < kRows; ++r) {  // the results are wanted at the end of the sums
+    for (std::size_t v = 0; v < kVectors; ++v) gemm::prefetch(tile.c, r * tile.cStride + v * lanes);
+  }
   FloatVector sums[kRows * kVectors];
   gemm::clearSums(sums, kSums);
   for (std::size_t line = 0; line < tile.lineCount; ++line) {
@@ -148,7 +159,7 @@ struct TaskMemory {
   std::vector<const float*> lines;  // of the source
   float* copy;
   float* right;
-  float* strip;
+  float* strips;
   float* row;  // of the gradient, converted
 };
 
@@ -248,6 +259,32 @@ void sumGradient(const GradientJob& job, std::size_t inner, BlockRange panels, c
   }
 }
 
+/// Some strips of the left factor over all lines, one strip after the other: in each kTileRows from pixel to pixel.
+void packStrips(const GradientJob& job, BlockRange strips, std::size_t inner, const TaskMemory& memory) {
+  const std::size_t stride = static_cast<std::size_t>(job.gradient->x.step) * job.pixelFloats;
+  std::size_t before = 0;
+  for (const float* const line : memory.lines) {
+    for (std::size_t begin = 0; begin < job.gradient->x.outputs; begin += gemm::kRowsTogether) {
+      const std::size_t count = std::min(gemm::kRowsTogether, job.gradient->x.outputs - begin);
+      for (std::size_t strip = strips.begin; strip < strips.end; ++strip) {
+        const std::size_t rows = job.strips[strip].rows;
+        const float* from = line + begin * stride + job.strips[strip].offset;
+        float* to = memory.strips + ((strip - strips.begin) * inner + before + begin) * kTileRows;
+        for (std::size_t k = 0; k < count; ++k, from += stride, to += kTileRows) {
+          if (rows == kTileRows) {
+            std::memcpy(to, from, kTileRows * sizeof(float));
+          } else {
+            std::copy_n(from, rows, to);
+          }
+        }
+      }
+    }
+    before += job.gradient->x.outputs;
+  }
+}
+
+/// All strips and panels of a task over one block of lines. A strip is packed beforehand, or else while its first panel
+/// is computed.
 void multiplyBlock(const GradientJob& job, std::size_t inner, BlockRange strips, BlockRange panels, float* result,
                    bool adds, const TaskMemory& memory) {
   const std::size_t lanes = hn::Lanes(FloatTag()), origin = job.panels.begin(panels.begin) * lanes;
@@ -255,26 +292,35 @@ void multiplyBlock(const GradientJob& job, std::size_t inner, BlockRange strips,
   Tile tile{};
   tile.cStride = job.stride;
   tile.adds = adds;
-  for (std::size_t begin = panels.begin; begin < panels.end; begin += together) {
-    const std::size_t end = std::min(begin + together, panels.end);
-    for (std::size_t strip = strips.begin; strip < strips.end; ++strip) {
-      tile.lines = memory.lines.data();
-      tile.lineCount = memory.lines.size();
-      tile.lineLength = job.gradient->x.outputs;
-      tile.offset = job.strips[strip].offset;
-      tile.stride = static_cast<std::size_t>(job.gradient->x.step) * job.pixelFloats;
-      tile.copy = memory.strip;
-      for (std::size_t panel = begin; panel < end; ++panel) {
-        const std::size_t column = job.panels.begin(panel) * lanes;
-        tile.b = memory.right + (column - origin) * inner;
-        tile.c = result + job.firstRows[strip] * job.stride + column;
-        tileFunction(panel == begin && begin + 1 < end, job.strips[strip].rows, job.panels.size(panel))(tile);
-        if (panel != begin) continue;
-        tile.lines = &memory.strip;
-        tile.lineCount = 1;
-        tile.lineLength = inner;
-        tile.offset = 0;
-        tile.stride = kTileRows;
+  const auto usePacked = [&](const float* const* strip) {
+    tile.lines = strip;
+    tile.lineCount = 1;
+    tile.lineLength = inner;
+    tile.offset = 0;
+    tile.stride = kTileRows;
+  };
+  for (std::size_t group = strips.begin; group < strips.end; group += kStripsTogether) {
+    const BlockRange some{group, std::min(group + kStripsTogether, strips.end)};
+    if (job.packsStrips) packStrips(job, some, inner, memory);
+    for (std::size_t begin = panels.begin; begin < panels.end; begin += together) {
+      const std::size_t end = std::min(begin + together, panels.end);
+      for (std::size_t strip = some.begin; strip < some.end; ++strip) {
+        const float* const packed = memory.strips + (job.packsStrips ? (strip - some.begin) * inner * kTileRows : 0);
+        tile.copy = memory.strips;
+        tile.lines = memory.lines.data();
+        tile.lineCount = memory.lines.size();
+        tile.lineLength = job.gradient->x.outputs;
+        tile.offset = job.strips[strip].offset;
+        tile.stride = static_cast<std::size_t>(job.gradient->x.step) * job.pixelFloats;
+        if (job.packsStrips) usePacked(&packed);
+        for (std::size_t panel = begin; panel < end; ++panel) {
+          const std::size_t column = job.panels.begin(panel) * lanes;
+          tile.b = memory.right + (column - origin) * inner;
+          tile.c = result + job.firstRows[strip] * job.stride + column;
+          const bool copies = !job.packsStrips && panel == begin && begin + 1 < end;
+          tileFunction(copies, job.strips[strip].rows, job.panels.size(panel))(tile);
+          if (copies) usePacked(&packed);
+        }
       }
     }
   }
@@ -326,11 +372,12 @@ void runTask(const GradientJob& job, std::size_t index) {
     inner = std::max(inner, job.lines[block].size() * gradient.x.outputs);
   }
   copied = ceilingQuotient(copied, lanes) * lanes;
+  const std::size_t stripFloats = (job.packsStrips ? std::min(kStripsTogether, strips.size()) : 1) * kTileRows;
   TaskMemory memory;
   memory.right =
-      threadFloats(inner * (width + kTileRows) + copied + gradient.gradient.width * gradient.gradient.channels);
-  memory.strip = memory.right + inner * width;
-  memory.copy = memory.strip + inner * kTileRows;
+      threadFloats(inner * (width + stripFloats) + copied + gradient.gradient.width * gradient.gradient.channels);
+  memory.strips = memory.right + inner * width;
+  memory.copy = memory.strips + inner * stripFloats;
   memory.row = memory.copy + copied;
 
   float* const result = job.partials + slice * job.rows * job.stride;
@@ -486,6 +533,9 @@ GradientJob plan(const CorrelationGradient& gradient, const TileShape& tile, uns
   job.lines = BlockSplit::inAtMost(
       ceilingQuotient(gradient.gradient.images * gradient.y.outputs * gradient.x.outputs, kMaximumInnerBlock),
       gradient.gradient.images * gradient.y.outputs);
+  const std::size_t pixelsOfBlock = job.lines.count() == 0 ? 0 : job.lines[0].size() * gradient.x.outputs;
+  job.packsStrips =
+      static_cast<std::size_t>(gradient.x.step) * job.pixelFloats * sizeof(float) * pixelsOfBlock > kSweptBytes;
   const std::size_t area = std::max<std::size_t>(job.rows * gradient.gradient.channels, 1);
   job.slices = BlockSplit::inAtMost(std::min({job.lines.count() / kBlocksOfSlice, kPartialFloats / area, kMostSlices}),
                                     job.lines.count());

@@ -11,12 +11,15 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include <hwy/highway.h>
 
 #include "backends/cpu/correlation_segment.hpp"
 #include "backends/cpu/gemm_kernel-inl.hpp"
+#include "math/neuron.hpp"
+#include "math/vector_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace metalloid::cpu::correlation_internal {
@@ -28,10 +31,11 @@ using cpu::HWY_NAMESPACE::FloatTag;
 using cpu::HWY_NAMESPACE::FloatVector;
 using cpu::HWY_NAMESPACE::loadSome;
 using cpu::HWY_NAMESPACE::storeSome;
+using MathOps = math::HWY_NAMESPACE::VectorOps<FloatTag>;
 using gemm::kTileRows;
 using gemm::kTileVectors;
 
-/// One register tile over one inner block: c := a * b (+ c) (+ bias).
+/// One register tile over one inner block: c := reLU(a * b (+ c) (+ bias)).
 struct Tile {
   const float* const* a;  // of each row, where the offsets of the segments count from
   const Segment* segments;
@@ -41,7 +45,9 @@ struct Tile {
   std::size_t column;
   std::size_t columns;  // that exist
   bool adds;
-  const float* bias;  // of the first column; null: none
+  const float* bias;         // of the first column; null: none
+  const math::Neuron* reLU;  // null: none
+  std::uintptr_t upcoming;   // address of what to fetch into L2 meanwhile, a line for each inner index
 };
 
 template <std::size_t kVectors, std::size_t kRows, std::size_t... kIndex>
@@ -57,6 +63,9 @@ HWY_INLINE void storeSum(FloatVector sum, const Tile& tile, std::size_t row, std
   float* const c = tile.c[row] + tile.column + offset;
   if (tile.adds) sum = hn::Add(loadSome(c, count), sum);
   if (tile.bias != nullptr) sum = hn::Add(sum, loadSome(tile.bias + offset, count));
+  if (tile.reLU != nullptr) {
+    sum = math::HWY_NAMESPACE::neuronValue<CNNNeuronType::reLU>(MathOps(), *tile.reLU, sum, hn::Zero(d));
+  }
   storeSome(sum, c, count);
 }
 
@@ -68,12 +77,13 @@ HWY_INLINE void storeSums(const FloatVector (&sums)[sizeof...(kIndex)], const Ti
 }
 
 /// Every sum runs over the inner index in order, one multiply-add a step, whatever the size of the tile.
-template <std::size_t kRows, std::size_t kVectors>
+template <bool kFetches, std::size_t kRows, std::size_t kVectors>
 void computeTile(const Tile& tile) {
   constexpr auto kSums = std::make_index_sequence<kRows * kVectors>();
   constexpr auto kColumns = std::make_index_sequence<kVectors>();
   const std::size_t lanes = hn::Lanes(FloatTag());
   const float* b = tile.b;
+  std::uintptr_t upcoming = tile.upcoming;
   for (std::size_t r = 0; r < kRows; ++r) {  // the results are wanted at the end of the sums
     for (std::size_t v = 0; v < kVectors; ++v) gemm::prefetch(tile.c[r], tile.column + v * lanes);
   }
@@ -85,6 +95,10 @@ void computeTile(const Tile& tile) {
     for (std::size_t k = 0; k < segment->length; ++k) {
       FloatVector columns[kVectors];
       gemm::loadColumns(columns, b, kColumns);
+      if constexpr (kFetches) {
+        __builtin_prefetch(reinterpret_cast<const char*>(upcoming), 0, 2);
+        upcoming += 64;
+      }
       addProducts(sums, a, k, columns, kSums);
       b += kVectors * lanes;
     }
@@ -94,16 +108,18 @@ void computeTile(const Tile& tile) {
 
 using TileFunction = void (*)(const Tile&);
 
-template <std::size_t... kIndex>
+/// Only full tiles fetch: they are many where there is something to fetch.
+template <bool kFetches, std::size_t... kIndex>
 constexpr auto makeTileFunctions(std::index_sequence<kIndex...>) {
-  return std::array<TileFunction, sizeof...(kIndex)>{
-      &computeTile<kIndex / kTileVectors + 1, kIndex % kTileVectors + 1>...};
+  return std::array<TileFunction, sizeof...(kIndex)>{&computeTile < kFetches && kIndex / kTileVectors + 1 == kTileRows,
+                                                     kIndex / kTileVectors + 1, kIndex % kTileVectors + 1 > ...};
 }
 
 /// By rows and vectors, each at least one.
-inline TileFunction tileFunction(std::size_t rows, std::size_t vectors) {
-  static constexpr auto kFunctions = makeTileFunctions(std::make_index_sequence<kTileRows * kTileVectors>());
-  return kFunctions[(rows - 1) * kTileVectors + vectors - 1];
+inline TileFunction tileFunction(bool fetches, std::size_t rows, std::size_t vectors) {
+  constexpr auto kIndices = std::make_index_sequence<kTileRows * kTileVectors>();
+  static constexpr auto kPlain = makeTileFunctions<false>(kIndices), kFetching = makeTileFunctions<true>(kIndices);
+  return (fetches ? kFetching : kPlain)[(rows - 1) * kTileVectors + vectors - 1];
 }
 
 }  // namespace HWY_NAMESPACE
