@@ -39,11 +39,13 @@ inline constexpr std::size_t kMostInner = 384;
 /// Packed weights beyond this are fetched ahead of their use: 1 MiB, half of an L2.
 inline constexpr std::size_t kFloatsInCaches = 256 * 1024;
 
-/// Rows of one task, whose addresses it keeps.
-inline constexpr std::size_t kMostRows = 1024;
+/// Rows of one task, whose addresses it keeps: each panel of the weights passes by all of them, over one inner block,
+/// before the next, and they stay in L2 meanwhile.
+inline constexpr std::size_t kMostRows = 384;
 
-/// Floats of the source that a task copies, as far as it has the choice: with the packed weights they stay in L2.
-inline constexpr std::size_t kCopiedFloats = 320 * 1024;
+/// Floats of the source that a task copies, as far as it has the choice: 1.75 MiB, so that large weights are not read
+/// for a few rows only.
+inline constexpr std::size_t kCopiedFloats = 448 * 1024;
 
 /// A part of the inner dimension, with what the tiles read of the left factor and where the right one comes from.
 struct InnerBlock {
