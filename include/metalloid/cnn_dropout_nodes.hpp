@@ -19,6 +19,9 @@ class CNNDropoutNode : public NNFilterNode {
     float keepProbability = 0.5F;         ///< That an element is kept: greater than 0, less than 1. Default 0.5.
     std::uint64_t seed = 0;               ///< Of the random numbers. Default 0.
     Size maskStrideInPixels = {1, 1, 1};  ///< Along x, y and channels: 1, or 0 for one mask value along the axis.
+    /// Metalloid extension: the number of a graph's first image, for graphs that go on where another has ended; see
+    /// `CNNDropout::nextImage`. Default 0.
+    std::uint64_t nextImage = 0;
   };
   /// @throws Error (invalidArgument) for a nil source and for parameters out of their range.
   explicit CNNDropoutNode(const Arguments& arguments);
@@ -26,6 +29,7 @@ class CNNDropoutNode : public NNFilterNode {
   float keepProbability() const;    ///< That an element is kept.
   std::uint64_t seed() const;       ///< Of the random numbers.
   Size maskStrideInPixels() const;  ///< Along x, y and channels.
+  std::uint64_t nextImage() const;  ///< Metalloid extension: the number of a graph's first image.
 };
 
 /// The gradient of `CNNDropoutNode`. Source: MPSCNNDropoutGradientNode.

@@ -64,6 +64,7 @@
 #include <metalloid/nn_concatenation_nodes.hpp>
 #include <metalloid/nn_forward_loss.hpp>
 #include <metalloid/nn_graph.hpp>
+#include <metalloid/nn_graph_plan.hpp>
 #include <metalloid/nn_nodes.hpp>
 #include <metalloid/nn_optimizer.hpp>
 #include <metalloid/nn_padding.hpp>

@@ -3,6 +3,7 @@
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/image.hpp>
 #include <metalloid/kernel.hpp>
+#include <metalloid/nn_graph_plan.hpp>
 #include <metalloid/nn_nodes.hpp>
 #include <metalloid/state.hpp>
 
@@ -116,6 +117,7 @@ class NNGraph : public Kernel {
 
   /// Metalloid extension: the plan, a line for each kernel in the order of encoding, with the simplifications made.
   std::string planDescription() const;
+  NNGraphPlan plan() const;  ///< Metalloid extension: the same as data.
 
   /// A copy for another device, with copies of the data sources where they offer one; nil shares the plan.
   NNGraph copy(const Device& device = {}) const;

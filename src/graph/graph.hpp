@@ -34,6 +34,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   const std::vector<Result>& results() const { return results_; }
   NNGraph::Memory memory() const { return memory_; }
   std::string describe() const;
+  NNGraphPlan planData() const;
 
   /// What one encode is given and gives.
   struct Encode {

@@ -169,6 +169,7 @@ std::size_t NNGraph::readCountForSourceState(std::size_t index) const {
 void NNGraph::reloadFromDataSources() { graph_->reload(); }
 NNGraph::Memory NNGraph::memory() const { return graph_->memory(); }
 std::string NNGraph::planDescription() const { return graph_->describe(); }
+NNGraphPlan NNGraph::plan() const { return graph_->planData(); }
 
 NNGraph NNGraph::copy(const Device& device) const {
   NNGraph result = *this;

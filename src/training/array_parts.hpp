@@ -1,5 +1,6 @@
 #pragma once
 
+#include <metalloid/image.hpp>
 #include <metalloid/matrix.hpp>
 #include <metalloid/vector.hpp>
 
@@ -16,6 +17,9 @@ inline Matrix firstRows(const Matrix& matrix, std::size_t rows) {
   part.setLabel(matrix.label());
   return part;
 }
+
+/// A matrix over the float32 images of a container, one a row: their elements lie one after another.
+Matrix rowsOf(const Image& images);
 
 /// `count` rows from `row` on.
 inline Matrix someRows(const Matrix& matrix, std::size_t row, std::size_t count) {

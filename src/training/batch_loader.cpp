@@ -1,7 +1,5 @@
 #include "training/batch_loader.hpp"
 
-#include "training/array_parts.hpp"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -35,15 +33,12 @@ PixelNormalization PixelNormalization::of(const std::vector<std::uint8_t>& pixel
   return {.scale = static_cast<float>(scale), .offset = static_cast<float>(-mean * scale)};
 }
 
-BatchLoader::BatchLoader(const Device& device, std::size_t inputs, std::size_t maximumRows,
+BatchLoader::BatchLoader(const Device& device, const BatchLayout& layout, std::size_t maximumRows,
                          PixelNormalization normalization)
-    : normalization_(normalization), inputs_(inputs), pixels_(inputs * maximumRows), labels_(maximumRows) {
+    : normalization_(normalization), inputs_(layout.inputs()), pixels_(inputs_ * maximumRows), labels_(maximumRows) {
   for (std::size_t i = 0; i < kSlots; ++i) {
-    Slot slot{.inputs = Matrix(device, {.rows = maximumRows, .columns = inputs}),
-              .labels = Vector(device, {.length = maximumRows, .dataType = DataType::uInt32})};
-    slot.inputs.setLabel(fmt::format("images of batch slot {}", i));
-    slot.labels.setLabel(fmt::format("labels of batch slot {}", i));
-    slots_.push_back(std::move(slot));
+    slots_.emplace_back(device, layout, maximumRows);
+    slots_.back().setLabel(fmt::format("batch slot {}", i));
   }
   thread_ = std::thread([this] { run(); });
 }
@@ -89,8 +84,7 @@ std::optional<Batch> BatchLoader::next() {
   const Loaded loaded = ready_.front();
   ready_.pop_front();
   lent_ = loaded.slot;
-  const Slot& slot = slots_[loaded.slot];
-  return Batch{.inputs = firstRows(slot.inputs, loaded.rows), .labels = someElements(slot.labels, 0, loaded.rows)};
+  return slots_[loaded.slot].batch(loaded.rows);
 }
 
 void BatchLoader::run() {
@@ -137,8 +131,8 @@ std::optional<BatchLoader::Loaded> BatchLoader::load(std::size_t slot) {
   }
   position_ += rows;
   // Writing waits for the work that reads what was in the slot before.
-  firstRows(slots_[slot].inputs, rows).write(std::span<const float>(pixels_.data(), rows * inputs_));
-  someElements(slots_[slot].labels, 0, rows).write(std::span<const std::uint32_t>(labels_.data(), rows));
+  slots_[slot].write(rows, std::span<const float>(pixels_.data(), rows * inputs_),
+                     std::span<const std::uint32_t>(labels_.data(), rows));
   return Loaded{.slot = slot, .rows = rows};
 }
 

@@ -1,11 +1,9 @@
 #pragma once
 
 #include "formats/image_dataset.hpp"
-#include "training/network.hpp"
+#include "training/batch.hpp"
 
 #include <metalloid/device.hpp>
-#include <metalloid/matrix.hpp>
-#include <metalloid/vector.hpp>
 
 #include <condition_variable>
 #include <cstddef>
@@ -36,8 +34,9 @@ struct PixelNormalization {
 /// The host memory and the device memory it uses are allocated once. Used from one thread.
 class BatchLoader {
  public:
-  /// `inputs`: pixels of an image; `maximumRows`: largest batch.
-  BatchLoader(const Device& device, std::size_t inputs, std::size_t maximumRows, PixelNormalization normalization);
+  /// `layout`: of an image and its batch; `maximumRows`: largest batch.
+  BatchLoader(const Device& device, const BatchLayout& layout, std::size_t maximumRows,
+              PixelNormalization normalization);
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
@@ -63,10 +62,6 @@ class BatchLoader {
   /// Places for batches: one being computed, one waiting in the queue, one ready, one being made.
   static constexpr std::size_t kSlots = 4;
 
-  struct Slot {
-    Matrix inputs;
-    Vector labels;
-  };
   struct Loaded {
     std::size_t slot = 0;
     std::size_t rows = 0;
@@ -77,7 +72,7 @@ class BatchLoader {
 
   PixelNormalization normalization_;
   std::size_t inputs_;
-  std::vector<Slot> slots_;
+  std::vector<BatchSlot> slots_;
 
   // The loading thread's own while a pass is running.
   const formats::LabelledImages* images_ = nullptr;

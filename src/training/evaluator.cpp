@@ -7,17 +7,17 @@
 
 namespace metalloid::training {
 
-Evaluator::Evaluator(const Network& network, const CommandQueue& queue, std::size_t maximumSamples)
-    : network_(network),
+Evaluator::Evaluator(Model& model, const CommandQueue& queue, std::size_t maximumSamples)
+    : model_(model),
       queue_(queue),
-      log_(network.device(), maximumSamples),
-      logits_(network.device(), {.rows = maximumSamples, .columns = network.options().classes}) {
+      log_(model.device(), maximumSamples),
+      logits_(model.device(), {.rows = maximumSamples, .columns = model.options().classes}) {
   logits_.setLabel("logits of an evaluation");
 }
 
 Evaluation Evaluator::evaluate(BatchLoader& loader, const formats::LabelledImages& images,
                                const std::vector<std::uint32_t>& order) {
-  const std::size_t batchSize = network_.maximumRows();
+  const std::size_t batchSize = model_.maximumRows();
   log_.begin(order.size(), batchSize);
   loader.begin(images, {.order = order, .first = 0, .batchSize = batchSize});
   std::size_t first = 0;
@@ -26,7 +26,7 @@ Evaluation Evaluator::evaluate(BatchLoader& loader, const formats::LabelledImage
     commands.setLabel("evaluation");
     SampleResults results = log_.results(first, batch->rows());
     results.logits = someRows(logits_, first, batch->rows());
-    network_.encodeEvaluation(commands, *batch, results);
+    model_.encodeEvaluation(commands, *batch, results);
     commands.commit();
     first += batch->rows();
   }
@@ -38,7 +38,7 @@ Evaluation Evaluator::evaluate(BatchLoader& loader, const formats::LabelledImage
     accuracy.add(sample.isCorrect ? 1 : 0, 1);
   }
   Evaluation result{.loss = loss.mean(), .accuracy = accuracy.accuracy(), .predicted = {}};
-  const std::size_t classes = network_.options().classes;
+  const std::size_t classes = model_.options().classes;
   const auto logits = someRows(logits_, 0, first).read<float>();
   for (std::size_t row = 0; row < first; ++row) {
     const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(row * classes);

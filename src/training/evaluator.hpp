@@ -3,7 +3,7 @@
 #include "formats/image_dataset.hpp"
 #include "training/batch_loader.hpp"
 #include "training/html_report.hpp"
-#include "training/network.hpp"
+#include "training/model.hpp"
 #include "training/sample_log.hpp"
 
 #include <metalloid/command_queue.hpp>
@@ -26,14 +26,14 @@ struct Evaluation {
 class Evaluator {
  public:
   /// `maximumSamples`: most images of one evaluation.
-  Evaluator(const Network& network, const CommandQueue& queue, std::size_t maximumSamples);
+  Evaluator(Model& model, const CommandQueue& queue, std::size_t maximumSamples);
 
-  /// Evaluates the images of `order`, loaded by `loader`, in the network's largest batches. Waits for the device.
+  /// Evaluates the images of `order`, loaded by `loader`, in the model's largest batches. Waits for the device.
   Evaluation evaluate(BatchLoader& loader, const formats::LabelledImages& images,
                       const std::vector<std::uint32_t>& order);
 
  private:
-  const Network& network_;
+  Model& model_;
   CommandQueue queue_;
   SampleLog log_;
   Matrix logits_;

@@ -21,6 +21,8 @@ class JsonMembers {
     if (!object.is_object()) fail("is no JSON object");
   }
 
+  bool has(const char* key) const { return object_.contains(key); }
+
   const nlohmann::json& any(const char* key) const {
     const auto member = object_.find(key);
     if (member == object_.end()) fail(fmt::format("has no member \"{}\"", key));

@@ -1,9 +1,9 @@
 #include "training/network.hpp"
 
 #include "training/array_parts.hpp"
+#include "training/initialization.hpp"
 
 #include <metalloid/error.hpp>
-#include <metalloid/matrix_random.hpp>
 
 #include <algorithm>
 #include <array>
@@ -35,32 +35,6 @@ std::vector<ParameterArena::Request> requests(const NetworkOptions& options) {
 NetworkOptions checked(const NetworkOptions& options) {
   check(options);
   return options;
-}
-
-/// The factor by which a neuron lessens the variance of a normal input, roughly: half for those that cut one side off.
-double varianceKept(CNNNeuronType type) {
-  switch (type) {
-    case CNNNeuronType::reLU:
-    case CNNNeuronType::pReLU:
-    case CNNNeuronType::reLUN:
-    case CNNNeuronType::ELU:
-    case CNNNeuronType::geLU:
-    case CNNNeuronType::softPlus:
-      return 0.5;
-    default:
-      return 1;
-  }
-}
-
-void encodeNormal(CommandBuffer& commandBuffer, const Device& device, std::uint64_t key, double variance,
-                  const Matrix& weights) {
-  MatrixRandomPhilox random(device,
-                            {.destinationDataType = DataType::float32,
-                             .seed = key,
-                             .distributionDescriptor = MatrixRandomDistributionDescriptor::normalDistributionDescriptor(
-                                 0, static_cast<float>(std::sqrt(variance)))});
-  random.label = weights.label();
-  random.encode(commandBuffer, {.destinationMatrix = weights});
 }
 
 }  // namespace
@@ -131,14 +105,15 @@ void Network::initialize(const CommandQueue& queue, std::uint32_t seed) {
   arena_.values().write(std::vector<float>(arena_.elements()));
   CommandBuffer commands = queue.makeCommandBuffer();
   commands.setLabel("initialization");
-  const auto key = [&](std::uint64_t stream) { return (stream << 32) | seed; };
   std::uint64_t stream = 0;
   for (const auto& layer : layers_) {
     const double kept = varianceKept(options_.neuron.type);
     const Matrix& weights = layer.weights();
-    encodeNormal(commands, device_, key(++stream), 1 / (kept * static_cast<double>(weights.rows())), weights);
+    encodeNormal(commands, device_, weightKey(seed, ++stream), 1 / (kept * static_cast<double>(weights.rows())),
+                 weights);
   }
-  encodeNormal(commands, device_, key(++stream), 1 / static_cast<double>(outputWeights_.rows()), outputWeights_);
+  encodeNormal(commands, device_, weightKey(seed, ++stream), 1 / static_cast<double>(outputWeights_.rows()),
+               outputWeights_);
   commands.commit();
   commands.waitUntilCompleted();
   for (const auto& layer : layers_) layer.initialize();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "training/batch.hpp"
 #include "training/hidden_layer.hpp"
 #include "training/network_options.hpp"
 #include "training/parameter_arena.hpp"
@@ -20,21 +21,6 @@
 #include <vector>
 
 namespace metalloid::training {
-
-/// Samples with their classes, one a row.
-struct Batch {
-  Matrix inputs;  ///< float32, rows x inputs
-  Vector labels;  ///< uInt32, rows
-
-  std::size_t rows() const { return inputs.rows(); }
-};
-
-/// Where a pass puts what it finds out about each sample; nil: not wanted.
-struct SampleResults {
-  Vector losses;   ///< Cross entropy, in units of 1/rows of the batch, see `Network`.
-  Vector correct;  ///< 1 where the largest logit is that of the label, else 0.
-  Matrix logits;   ///< Evaluation only.
-};
 
 /// A network on a device: parameters, activations and the kernels of a training step, all of it allocated once.
 ///

@@ -64,16 +64,12 @@ NetworkDescription descriptionFromJson(const nlohmann::json& json, const std::st
 
 }  // namespace
 
-void saveNetwork(const fs::path& path, const Network& network, const NetworkDescription& description) {
-  const auto tensors = network.tensors();
-  std::vector<std::vector<float>> values;
+void saveNetwork(const fs::path& path, const TrainedNetwork& trained) {
   std::vector<formats::TensorView> views;
-  values.reserve(tensors.size());
-  for (const auto& tensor : tensors) {
-    values.push_back(tensor.matrix.read<float>());
-    views.push_back(formats::floatTensor(tensor.name, tensor.shape, values.back()));
+  for (const auto& tensor : trained.tensors) {
+    views.push_back(formats::floatTensor(tensor.name, tensor.shape, tensor.values));
   }
-  formats::saveSafetensors(path, views, {{kMetadataKey, formats::dumpJson(toJson(description))}});
+  formats::saveSafetensors(path, views, {{kMetadataKey, formats::dumpJson(toJson(trained.description))}});
 }
 
 TrainedNetwork loadNetwork(const fs::path& path) {
@@ -93,30 +89,6 @@ TrainedNetwork loadNetwork(const fs::path& path) {
     trained.tensors.push_back({.name = tensor.name, .shape = tensor.shape, .values = formats::floatValues(tensor)});
   }
   return trained;
-}
-
-void assignTensors(const Network& network, const TrainedNetwork& trained) {
-  const auto shapeText = [](const std::vector<std::size_t>& shape) {
-    std::string text;
-    for (const std::size_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
-    return text;
-  };
-  const auto tensors = network.tensors();
-  for (const auto& tensor : tensors) {
-    const auto found = std::ranges::find(trained.tensors, tensor.name, &NamedTensor::name);
-    if (found == trained.tensors.end()) {
-      throw Error(ErrorCode::malformedFile, fmt::format("The weights have no tensor \"{}\".", tensor.name));
-    }
-    if (found->shape != tensor.shape) {
-      throw Error(ErrorCode::malformedFile, fmt::format("Tensor \"{}\" of the weights is {}, but the network's is {}.",
-                                                        tensor.name, shapeText(found->shape), shapeText(tensor.shape)));
-    }
-    tensor.matrix.write(found->values);
-  }
-  if (trained.tensors.size() != tensors.size()) {
-    throw Error(ErrorCode::malformedFile, fmt::format("The weights have {} tensors, but the network has {}.",
-                                                      trained.tensors.size(), tensors.size()));
-  }
 }
 
 fs::path weightsAt(const fs::path& path) {

@@ -2,7 +2,7 @@
 
 #include "training/batch_loader.hpp"
 #include "training/checkpoint_files.hpp"
-#include "training/network.hpp"
+#include "training/network_options.hpp"
 
 #include <cstddef>
 #include <filesystem>
@@ -26,16 +26,12 @@ struct TrainedNetwork {
   std::vector<NamedTensor> tensors;
 };
 
-/// Writes the tensors of the network, running statistics included, as float32 safetensors, entirely or not at all.
-/// Weight matrices are [inputs, outputs]. The description stands in the metadata as JSON under "metalloid".
-void saveNetwork(const std::filesystem::path& path, const Network& network, const NetworkDescription& description);
+/// Writes a trained network, running statistics included, as float32 safetensors, entirely or not at all. The
+/// description stands in the metadata as JSON under "metalloid".
+void saveNetwork(const std::filesystem::path& path, const TrainedNetwork& trained);
 
 /// Reads such a file. @throws Error (malformedFile) naming the file and what is wrong in it.
 TrainedNetwork loadNetwork(const std::filesystem::path& path);
-
-/// Puts the tensors into a network of the same options. @throws Error (malformedFile) naming the tensor that does not
-/// fit.
-void assignTensors(const Network& network, const TrainedNetwork& trained);
 
 /// `path` itself, or the weights of the run where `path` is a run's directory.
 std::filesystem::path weightsAt(const std::filesystem::path& path);

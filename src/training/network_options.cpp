@@ -2,6 +2,7 @@
 
 #include "math/neuron.hpp"
 #include "training/json_members.hpp"
+#include "training/layered_network.hpp"
 
 #include <metalloid/error.hpp>
 
@@ -65,6 +66,10 @@ std::string neuronTypeNames() {
 void check(const NetworkOptions& options) {
   checkWidth("inputs", options.inputs);
   checkWidth("classes", options.classes);
+  if (options.isLayered()) {
+    layersOf(options);
+    return;
+  }
   if (options.hidden.size() > kMaximumLayers) {
     refuse(fmt::format("The network has {} hidden layers, but at most {} are possible.", options.hidden.size(),
                        kMaximumLayers));
@@ -86,6 +91,12 @@ void check(const NetworkOptions& options) {
 }
 
 nlohmann::json toJson(const NetworkOptions& options) {
+  if (options.isLayered()) {
+    return {{"inputs", options.inputs},
+            {"classes", options.classes},
+            {"name", options.name},
+            {"description", options.text}};
+  }
   return {{"inputs", options.inputs},
           {"classes", options.classes},
           {"hidden", options.hidden},
@@ -103,6 +114,13 @@ NetworkOptions networkOptionsFromJson(const JsonMembers& members) {
   std::string neuron;
   members.get("inputs", options.inputs);
   members.get("classes", options.classes);
+  if (members.has("description")) {
+    members.get("name", options.name);
+    members.get("description", options.text);
+    if (!options.isLayered()) members.fail("has an empty description");
+    check(options);  // names the place in the description
+    return options;
+  }
   members.get("hidden", options.hidden);
   members.get("neuron", neuron);
   members.get("neuron_a", options.neuron.a);
@@ -120,7 +138,10 @@ NetworkOptions networkOptionsFromJson(const JsonMembers& members) {
   return options;
 }
 
+LayeredNetwork layersOf(const NetworkOptions& options) { return parseNetwork(options.text, options.name); }
+
 std::string describe(const NetworkOptions& options) {
+  if (options.isLayered()) return options.name;
   std::string text = fmt::format("{}-", options.inputs);
   for (const std::size_t width : options.hidden) text += fmt::format("{}-", width);
   text += fmt::format("{}", options.classes);

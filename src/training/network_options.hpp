@@ -12,6 +12,7 @@
 namespace metalloid::training {
 
 class JsonMembers;
+struct LayeredNetwork;
 
 /// The neuron of every hidden layer.
 struct NeuronOptions {
@@ -33,7 +34,8 @@ CNNNeuronType neuronTypeNamed(std::string_view name);
 /// "relu, linear, …": what `neuronTypeNamed` understands.
 std::string neuronTypeNames();
 
-/// A network of fully connected layers that tells classes apart.
+/// A network that tells classes apart: one of described layers, see docs/network-descriptions.md, or the built-in
+/// `mlp`, a network of fully connected layers that everything from `hidden` on is about.
 ///
 /// Hidden layer:  z = x*W, y = f(gamma * normalized(z) + beta)      with batch normalization
 ///                z = x*W, y = f(z + b)                             without
@@ -41,12 +43,16 @@ std::string neuronTypeNames();
 struct NetworkOptions {
   std::size_t inputs = 784;
   std::size_t classes = 10;
+  std::string name = "mlp";                   ///< What the user called it.
+  std::string text = {};                      ///< Its description; empty for `mlp`.
   std::vector<std::size_t> hidden{512, 256};  ///< Widths of the hidden layers; may be empty.
   NeuronOptions neuron = {};
   bool batchNormalization = true;
   float batchNormalizationEpsilon = 1e-5f;
   /// What one batch contributes to the running statistics: running = (1 - momentum)*running + momentum*batch.
   float batchNormalizationMomentum = 0.1f;
+
+  bool isLayered() const { return !text.empty(); }
 
   bool operator==(const NetworkOptions&) const = default;
 };
@@ -60,7 +66,10 @@ nlohmann::json toJson(const NetworkOptions& options);
 /// @throws Error (malformedFile) naming the member that is absent or wrong.
 NetworkOptions networkOptionsFromJson(const JsonMembers& members);
 
-/// "784-512-256-10, reLU, batch normalization"
+/// The layers of a network that has a description. @throws Error (malformedFile) as `parseNetwork`.
+LayeredNetwork layersOf(const NetworkOptions& options);
+
+/// "784-512-256-10, reLU, batch normalization", or "lenet".
 std::string describe(const NetworkOptions& options);
 
 }  // namespace metalloid::training

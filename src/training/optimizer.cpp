@@ -2,10 +2,11 @@
 
 #include "training/array_parts.hpp"
 
-namespace metalloid::training {
-namespace {
+#include <utility>
 
-std::vector<std::string> stateNames(const OptimizerOptions& options) {
+namespace metalloid::training {
+
+std::vector<std::string> VectorOptimizer::stateNames(const OptimizerOptions& options) {
   switch (options.kind) {
     case OptimizerKind::sgd:
       return options.momentum > 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{};
@@ -17,6 +18,8 @@ std::vector<std::string> stateNames(const OptimizerOptions& options) {
   }
   return {};
 }
+
+namespace {
 
 NNOptimizerDescriptor descriptor(const OptimizerOptions& options, bool regularized) {
   NNOptimizerDescriptor result{.learningRate = options.learningRate};
@@ -57,37 +60,57 @@ std::variant<NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimiz
 /// The k-th state, or nil for an optimizer that has fewer.
 Vector stateAt(const std::vector<Vector>& state, std::size_t k) { return k < state.size() ? state[k] : Vector(); }
 
-void encodeUpdate(CommandBuffer& commands, const NNOptimizerStochasticGradientDescent& kernel,
-                  const ParameterArena::Group& parameters, const std::vector<Vector>& state) {
-  kernel.encode(commands, {.inputGradientVector = parameters.gradients,
-                           .inputValuesVector = parameters.values,
+void encodeUpdate(CommandBuffer& commands, const NNOptimizerStochasticGradientDescent& kernel, const Vector& gradient,
+                  const Vector& values, const std::vector<Vector>& state) {
+  kernel.encode(commands, {.inputGradientVector = gradient,
+                           .inputValuesVector = values,
                            .inputMomentumVector = stateAt(state, 0),
-                           .resultValuesVector = parameters.values});
+                           .resultValuesVector = values});
 }
 
-void encodeUpdate(CommandBuffer& commands, const NNOptimizerRMSProp& kernel, const ParameterArena::Group& parameters,
-                  const std::vector<Vector>& state) {
-  kernel.encode(commands, {.inputGradientVector = parameters.gradients,
-                           .inputValuesVector = parameters.values,
+void encodeUpdate(CommandBuffer& commands, const NNOptimizerRMSProp& kernel, const Vector& gradient,
+                  const Vector& values, const std::vector<Vector>& state) {
+  kernel.encode(commands, {.inputGradientVector = gradient,
+                           .inputValuesVector = values,
                            .inputSumOfSquaresVector = stateAt(state, 0),
-                           .resultValuesVector = parameters.values});
+                           .resultValuesVector = values});
 }
 
-void encodeUpdate(CommandBuffer& commands, NNOptimizerAdam& kernel, const ParameterArena::Group& parameters,
+void encodeUpdate(CommandBuffer& commands, NNOptimizerAdam& kernel, const Vector& gradient, const Vector& values,
                   const std::vector<Vector>& state) {
-  kernel.encode(commands, {.inputGradientVector = parameters.gradients,
-                           .inputValuesVector = parameters.values,
+  kernel.encode(commands, {.inputGradientVector = gradient,
+                           .inputValuesVector = values,
                            .inputMomentumVector = stateAt(state, 0),
                            .inputVelocityVector = stateAt(state, 1),
                            .maximumVelocityVector = stateAt(state, 2),
-                           .resultValuesVector = parameters.values});
+                           .resultValuesVector = values});
 }
 
 }  // namespace
 
+VectorOptimizer::VectorOptimizer(const Device& device, const OptimizerOptions& options, bool regularized,
+                                 std::string label, std::vector<Vector> state)
+    : kernel_(makeKernel(device, options, regularized)), state_(std::move(state)) {
+  std::visit([&](auto& kernel) { kernel.label = std::move(label); }, kernel_);
+}
+
+void VectorOptimizer::encode(CommandBuffer& commandBuffer, const Vector& gradient, const Vector& values,
+                             float learningRate) {
+  std::visit(
+      [&](auto& kernel) {
+        kernel.setLearningRate(learningRate);
+        encodeUpdate(commandBuffer, kernel, gradient, values, state_);
+      },
+      kernel_);
+}
+
+void VectorOptimizer::setTimeStep(std::uint64_t timeStep) {
+  if (auto* adam = std::get_if<NNOptimizerAdam>(&kernel_)) adam->timeStep = static_cast<std::size_t>(timeStep);
+}
+
 ParameterOptimizer::ParameterOptimizer(const Device& device, const OptimizerOptions& options,
                                        const ParameterArena& arena) {
-  for (const auto& name : stateNames(options)) {
+  for (const auto& name : VectorOptimizer::stateNames(options)) {
     Vector state(device, {.length = arena.elements()});
     state.setLabel(name);
     state_.emplace_back(name, state);
@@ -99,31 +122,23 @@ ParameterOptimizer::ParameterOptimizer(const Device& device, const OptimizerOpti
 void ParameterOptimizer::add(const Device& device, const OptimizerOptions& options, const ParameterArena::Group& group,
                              std::size_t firstElement, bool regularized) {
   if (!group.values) return;
-  Update update{.kernel = makeKernel(device, options, regularized), .parameters = group, .state = {}};
-  std::visit([&](auto& kernel) { kernel.label = regularized ? "weights" : "biases and scales"; }, update.kernel);
-  for (const auto& [name, whole] : state_) {
-    update.state.push_back(someElements(whole, firstElement, group.values.length()));
-  }
-  updates_.push_back(std::move(update));
+  std::vector<Vector> state;
+  for (const auto& [name, whole] : state_) state.push_back(someElements(whole, firstElement, group.values.length()));
+  updates_.push_back({.optimizer = VectorOptimizer(device, options, regularized,
+                                                   regularized ? "weights" : "biases and scales", std::move(state)),
+                      .parameters = group});
 }
 
 void ParameterOptimizer::encode(CommandBuffer& commandBuffer, float learningRate) {
   for (auto& update : updates_) {
-    std::visit(
-        [&](auto& kernel) {
-          kernel.setLearningRate(learningRate);
-          encodeUpdate(commandBuffer, kernel, update.parameters, update.state);
-        },
-        update.kernel);
+    update.optimizer.encode(commandBuffer, update.parameters.gradients, update.parameters.values, learningRate);
   }
   ++timeStep_;
 }
 
 void ParameterOptimizer::setTimeStep(std::uint64_t timeStep) {
   timeStep_ = timeStep;
-  for (auto& update : updates_) {
-    if (auto* adam = std::get_if<NNOptimizerAdam>(&update.kernel)) adam->timeStep = static_cast<std::size_t>(timeStep);
-  }
+  for (auto& update : updates_) update.optimizer.setTimeStep(timeStep);
 }
 
 }  // namespace metalloid::training

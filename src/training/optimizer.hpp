@@ -16,6 +16,27 @@
 
 namespace metalloid::training {
 
+/// Updates vectors of parameters of one size from their gradients, one after another in time.
+class VectorOptimizer {
+ public:
+  /// The names of what an optimizer with these options remembers of earlier gradients.
+  static std::vector<std::string> stateNames(const OptimizerOptions& options);
+
+  /// `state`: a vector of zeros for each of these names. `regularized`: whether weight decay and L1 apply.
+  VectorOptimizer(const Device& device, const OptimizerOptions& options, bool regularized, std::string label,
+                  std::vector<Vector> state);
+
+  /// Records an update of `values`, in place.
+  void encode(CommandBuffer& commandBuffer, const Vector& gradient, const Vector& values, float learningRate);
+
+  /// Updates encoded so far.
+  void setTimeStep(std::uint64_t timeStep);
+
+ private:
+  std::variant<NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam> kernel_;
+  std::vector<Vector> state_;
+};
+
 /// Updates every parameter of an arena: one encode for the weight matrices, which are regularized, and one for the
 /// rest.
 class ParameterOptimizer {
@@ -33,13 +54,10 @@ class ParameterOptimizer {
   const std::vector<std::pair<std::string, Vector>>& state() const { return state_; }
 
  private:
-  using Kernel = std::variant<NNOptimizerStochasticGradientDescent, NNOptimizerRMSProp, NNOptimizerAdam>;
-
-  /// The kernel and the operands of one group of parameters.
+  /// One group of parameters, and what updates it.
   struct Update {
-    Kernel kernel;
+    VectorOptimizer optimizer;
     ParameterArena::Group parameters;
-    std::vector<Vector> state;  ///< The group's part of each state.
   };
 
   void add(const Device& device, const OptimizerOptions& options, const ParameterArena::Group& group,

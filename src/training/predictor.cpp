@@ -13,15 +13,15 @@ constexpr std::size_t kBatch = 256;
 
 Predictor::Predictor(const Device& device, const TrainedNetwork& trained, std::size_t top)
     : queue_(device.makeCommandQueue()),
-      network_(device, trained.description.network, kBatch),
-      loader_(device, trained.description.network.inputs, kBatch, trained.description.normalization),
+      model_(makeModel(device, trained.description.network, kBatch)),
+      loader_(device, model_->batchLayout(), kBatch, trained.description.normalization),
       softMax_(device),
       findTop_(device, std::min(top, trained.description.network.classes)),
       logits_(device, {.rows = kBatch, .columns = trained.description.network.classes}),
       probabilities_(device, {.rows = kBatch, .columns = trained.description.network.classes}),
       topIndices_(device, {.rows = kBatch, .columns = findTop_.numberOfTopKValues, .dataType = DataType::uInt32}),
       topValues_(device, {.rows = kBatch, .columns = findTop_.numberOfTopKValues}) {
-  assignTensors(network_, trained);
+  model_->assign(trained.tensors);
 }
 
 std::vector<std::vector<ClassProbability>> Predictor::predict(const formats::LabelledImages& images,
@@ -34,7 +34,7 @@ std::vector<std::vector<ClassProbability>> Predictor::predict(const formats::Lab
     const Matrix probabilities = firstRows(probabilities_, rows);
     CommandBuffer commands = queue_.makeCommandBuffer();
     commands.setLabel("prediction");
-    network_.encodeEvaluation(commands, *batch, {.losses = {}, .correct = {}, .logits = logits});
+    model_->encodeEvaluation(commands, *batch, {.losses = {}, .correct = {}, .logits = logits});
     softMax_.encode(commands, {.inputMatrix = logits, .resultMatrix = probabilities});
     findTop_.encode(commands, {.inputMatrix = probabilities,
                                .resultIndexMatrix = firstRows(topIndices_, rows),

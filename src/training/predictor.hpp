@@ -1,7 +1,7 @@
 #pragma once
 
 #include "training/batch_loader.hpp"
-#include "training/network.hpp"
+#include "training/model.hpp"
 #include "training/network_file.hpp"
 
 #include <metalloid/command_queue.hpp>
@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace metalloid::training {
@@ -34,7 +35,7 @@ class Predictor {
 
  private:
   CommandQueue queue_;
-  Network network_;
+  std::unique_ptr<Model> model_;
   BatchLoader loader_;
   MatrixSoftMax softMax_;
   MatrixFindTopK findTop_;

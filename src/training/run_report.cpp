@@ -101,7 +101,7 @@ Report runReport(const RunResults& results) {
                     {"Best test accuracy", percent(numberIn(results.finalLine, "best_test_accuracy"))}};
   report.charts = {std::move(loss), std::move(accuracy)};
   report.settings = {{"Network", describe(options.network)},
-                     {"Parameters", std::to_string(trainer.network().parameters().trainedElements())},
+                     {"Parameters", std::to_string(trainer.model().parameters())},
                      {"Optimizer", optimizerText(options.optimizer)},
                      {"Schedule", std::string(name(options.schedule))},
                      {"Batch size", std::to_string(options.batchSize)},
@@ -115,7 +115,7 @@ Report runReport(const RunResults& results) {
                     {"Samples per second", fmt::format("{:.0f}", seconds > 0 ? samples / seconds : 0.0)},
                     {"Peak memory", fmt::format("{:.0f} MB", numberIn(results.finalLine, "peak_memory_bytes") / 1e6)}};
   report.environment = {
-      {"Device", fmt::format("{} ({})", trainer.network().device().name(), trainer.network().device().description())},
+      {"Device", fmt::format("{} ({})", trainer.model().device().name(), trainer.model().device().description())},
       {"Metalloid", METALLOID_VERSION}};
   report.confusion = results.confusion;
   return report;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "training/network.hpp"
+#include "training/batch.hpp"
 
 #include <metalloid/device.hpp>
 #include <metalloid/vector.hpp>

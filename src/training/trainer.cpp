@@ -11,10 +11,6 @@
 namespace metalloid::training {
 namespace {
 
-constexpr const char* kParameters = "parameters";
-constexpr const char* kRunningStatistics = "running_statistics";
-constexpr const char* kOptimizerPrefix = "optimizer.";
-
 TrainingOptions completed(TrainingOptions options, const formats::ImageDataset& dataset) {
   options.network.inputs = dataset.rows * dataset.columns;
   options.network.classes = dataset.classes;
@@ -22,19 +18,14 @@ TrainingOptions completed(TrainingOptions options, const formats::ImageDataset& 
   return options;
 }
 
-/// A batch of one sample has no statistics worth normalizing with.
-std::size_t minimumRows(const TrainingOptions& options) {
-  return options.network.batchNormalization && !options.network.hidden.empty() ? 2 : 1;
-}
-
-std::uint64_t countSteps(const TrainingOptions& options, std::size_t samples) {
+std::uint64_t countSteps(const TrainingOptions& options, std::size_t samples, std::size_t minimumRows) {
   const std::size_t rest = samples % options.batchSize;
-  const std::uint64_t steps = samples / options.batchSize + (rest >= minimumRows(options) ? 1 : 0);
-  if (steps == 0 || options.batchSize < minimumRows(options)) {
+  const std::uint64_t steps = samples / options.batchSize + (rest >= minimumRows ? 1 : 0);
+  if (steps == 0 || options.batchSize < minimumRows) {
     throw Error(ErrorCode::invalidArgument,
                 fmt::format("Batch normalization needs batches of at least {} samples, but the batch size is {} and "
                             "there are {} training images.",
-                            minimumRows(options), options.batchSize, samples));
+                            minimumRows, options.batchSize, samples));
   }
   return steps;
 }
@@ -44,16 +35,6 @@ bool allFinite(const std::vector<float>& values) {
 }
 
 std::string_view spelled(double notFinite) { return std::isnan(notFinite) ? "NaN" : "infinite"; }
-
-const NamedTensor& tensorOf(const Checkpoint& checkpoint, const std::string& name, std::size_t elements) {
-  const NamedTensor* const tensor = checkpoint.find(name);
-  if (!tensor || tensor->values.size() != elements) {
-    throw Error(ErrorCode::malformedFile,
-                fmt::format("The checkpoint of step {} has {} values of \"{}\", but the run's options call for {}.",
-                            checkpoint.step, tensor ? tensor->values.size() : 0, name, elements));
-  }
-  return *tensor;
-}
 
 }  // namespace
 
@@ -78,21 +59,17 @@ Trainer::Trainer(const Device& device, TrainingOptions options, const formats::I
       dataset_(dataset),
       normalization_(PixelNormalization::of(dataset.train.pixels)),
       split_(splitSamples(options_.seed, dataset.train.count(), options_.validationSplit)),
-      stepsPerEpoch_(countSteps(options_, split_.training.size())),
       queue_(device.makeCommandQueue()),
-      network_(device, options_.network, options_.batchSize),
-      optimizer_(device, options_.optimizer, network_.parameters()),
-      loader_(device, options_.network.inputs, options_.batchSize, normalization_),
+      model_(makeModel(device, options_, options_.batchSize)),
+      stepsPerEpoch_(countSteps(options_, split_.training.size(), model_->minimumRows())),
+      loader_(device, model_->batchLayout(), options_.batchSize, normalization_),
       log_(device, split_.training.size()),
-      evaluator_(network_, queue_, std::max(dataset.test.count(), split_.validation.size())) {
-  network_.labelSmoothing = options_.labelSmoothing;
+      evaluator_(*model_, queue_, std::max(dataset.test.count(), split_.validation.size())) {
   restart();
 }
 
 void Trainer::restart() {
-  network_.initialize(queue_, options_.seed);
-  for (const auto& [name, state] : optimizer_.state()) state.write(std::vector<float>(state.length()));
-  optimizer_.setTimeStep(0);
+  model_->initialize(queue_, options_.seed);
   step_ = epoch_ = position_ = 0;
   loss_ = {};
   accuracy_ = {};
@@ -107,7 +84,7 @@ std::optional<Batch> Trainer::nextBatch() {
     loader_.begin(dataset_.train, {.order = std::move(order),
                                    .first = position_,
                                    .batchSize = options_.batchSize,
-                                   .minimumRows = minimumRows(options_)});
+                                   .minimumRows = model_->minimumRows()});
     log_.begin(split_.training.size(), options_.batchSize);
     isLoading_ = true;
     epochStart_ = std::chrono::steady_clock::now();
@@ -118,8 +95,8 @@ std::optional<Batch> Trainer::nextBatch() {
 
 void Trainer::encodeStep(CommandBuffer& commands, const Batch& batch) {
   commands.setLabel(fmt::format("training step {}", step_));
-  network_.encodeTrainingStep(commands, batch, log_.results(position_, batch.rows()));
-  optimizer_.encode(commands, learningRateAt(options_, step_, stepsPerEpoch_));
+  model_->encodeTrainingStep(commands, batch, log_.results(position_, batch.rows()),
+                             learningRateAt(options_, step_, stepsPerEpoch_));
 }
 
 void Trainer::trainStep() {
@@ -203,20 +180,11 @@ Checkpoint Trainer::checkpoint() {
   checkpoint.options = toJson(options_);
   checkpoint.random = {{"seed", options_.seed}, {"shuffle_stream", epoch_}};
   checkpoint.meters = {{"loss_sum", loss_.sum}, {"samples", loss_.count}, {"correct", accuracy_.right}};
-  const auto add = [&](const std::string& name, std::vector<std::size_t> shape, std::vector<float> values) {
-    if (!allFinite(values)) {
-      const std::uint64_t step = step_ == 0 ? 0 : step_ - 1;
-      throw NonFiniteNumbers(step, fmt::format("After training step {} the {} are not finite.", step, name));
-    }
-    checkpoint.tensors.push_back({.name = name, .shape = std::move(shape), .values = std::move(values)});
-  };
-  const Vector parameters = network_.parameters().values();
-  add(kParameters, {parameters.length()}, parameters.read<float>());
-  if (const Matrix& statistics = network_.runningStatistics()) {
-    add(kRunningStatistics, {statistics.rows(), statistics.columns()}, statistics.read<float>());
-  }
-  for (const auto& [name, state] : optimizer_.state()) {
-    add(kOptimizerPrefix + name, {state.length()}, state.read<float>());
+  checkpoint.tensors = model_->state();
+  for (const auto& tensor : checkpoint.tensors) {
+    if (allFinite(tensor.values)) continue;
+    const std::uint64_t step = step_ == 0 ? 0 : step_ - 1;
+    throw NonFiniteNumbers(step, fmt::format("After training step {} the {} are not finite.", step, tensor.name));
   }
   return checkpoint;
 }
@@ -240,16 +208,10 @@ void Trainer::restore(const Checkpoint& checkpoint) {
                     "never is.",
                     title, checkpoint.epoch, checkpoint.position, options_.epochs, stepsPerEpoch_, options_.batchSize));
   }
-  const Vector parameters = network_.parameters().values();
-  const auto& values = tensorOf(checkpoint, kParameters, parameters.length());
-  if (const Matrix& statistics = network_.runningStatistics()) {
-    statistics.write(tensorOf(checkpoint, kRunningStatistics, statistics.rows() * statistics.columns()).values);
-  }
-  for (const auto& [name, state] : optimizer_.state()) {
-    state.write(tensorOf(checkpoint, kOptimizerPrefix + name, state.length()).values);
-  }
-  parameters.write(values.values);
-  optimizer_.setTimeStep(checkpoint.step);
+  // Every step but an epoch's last takes a whole batch.
+  const std::uint64_t rest = split_.training.size() % options_.batchSize;
+  const std::uint64_t leftOut = rest < model_->minimumRows() ? rest : 0;
+  model_->restore(checkpoint, checkpoint.epoch * (split_.training.size() - leftOut) + checkpoint.position);
   step_ = checkpoint.step;
   epoch_ = checkpoint.epoch;
   position_ = readUpTo_ = static_cast<std::size_t>(checkpoint.position);
@@ -277,13 +239,12 @@ std::optional<Trainer::NonFinitePlace> Trainer::findNonFinite(std::uint64_t last
     encodeStep(commands, *batch);
     commands.commit();
     commands.waitUntilCompleted();
-    for (const auto& [name, matrix] : network_.intermediates()) {
+    for (const auto& [name, values] : model_->intermediates()) {
       // The rows beyond a short batch hold an earlier one, which was looked at or did no harm.
-      if (!allFinite(matrix.read<float>())) return NonFinitePlace{.step = step_, .what = name};
+      if (!allFinite(values)) return NonFinitePlace{.step = step_, .what = name};
     }
-    for (const auto& tensor : network_.tensors()) {
-      if (!allFinite(tensor.matrix.read<float>()))
-        return NonFinitePlace{.step = step_, .what = "the updated " + tensor.name};
+    for (const auto& tensor : model_->tensors()) {
+      if (!allFinite(tensor.values)) return NonFinitePlace{.step = step_, .what = "the updated " + tensor.name};
     }
     ++step_;
     position_ += batch->rows();

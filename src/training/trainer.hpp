@@ -5,8 +5,7 @@
 #include "training/checkpoint_files.hpp"
 #include "training/evaluator.hpp"
 #include "training/meters.hpp"
-#include "training/network.hpp"
-#include "training/optimizer.hpp"
+#include "training/model.hpp"
 #include "training/sample_log.hpp"
 #include "training/sample_order.hpp"
 #include "training/training_options.hpp"
@@ -18,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -68,7 +68,7 @@ class Trainer {
   Trainer(const Device& device, TrainingOptions options, const formats::ImageDataset& dataset);
 
   const TrainingOptions& options() const { return options_; }
-  const Network& network() const { return network_; }
+  const Model& model() const { return *model_; }
   const PixelNormalization& normalization() const { return normalization_; }
 
   std::size_t trainingSamples() const { return split_.training.size(); }
@@ -132,10 +132,9 @@ class Trainer {
   const formats::ImageDataset& dataset_;
   PixelNormalization normalization_;
   Split split_;
-  std::uint64_t stepsPerEpoch_;
   CommandQueue queue_;
-  Network network_;
-  ParameterOptimizer optimizer_;
+  std::unique_ptr<Model> model_;
+  std::uint64_t stepsPerEpoch_;
   BatchLoader loader_;
   SampleLog log_;
   Evaluator evaluator_;

@@ -1,7 +1,6 @@
 #include "training/training_explanation.hpp"
 
-#include "training/network.hpp"
-#include "training/optimizer.hpp"
+#include "training/model.hpp"
 #include "training/sample_log.hpp"
 
 #include <metalloid/command_queue.hpp>
@@ -10,15 +9,13 @@ namespace metalloid::training {
 
 std::vector<Explanation> explainTrainingStep(const Device& device, const TrainingOptions& options) {
   check(options);
-  const Network network(device, options.network, options.batchSize);
-  ParameterOptimizer optimizer(device, options.optimizer, network.parameters());
+  const auto model = makeModel(device, options, options.batchSize);
   SampleLog log(device, options.batchSize);
   log.begin(options.batchSize, options.batchSize);
-  const Batch batch{.inputs = Matrix(device, {.rows = options.batchSize, .columns = options.network.inputs}),
-                    .labels = Vector(device, {.length = options.batchSize, .dataType = DataType::uInt32})};
+  const BatchSlot slot(device, model->batchLayout(), options.batchSize);
   CommandBuffer commands = device.makeCommandQueue().makeCommandBuffer();
-  network.encodeTrainingStep(commands, batch, log.results(0, options.batchSize));
-  optimizer.encode(commands, options.optimizer.learningRate);
+  model->encodeTrainingStep(commands, slot.batch(options.batchSize), log.results(0, options.batchSize),
+                            options.optimizer.learningRate);
   return commands.explain();
 }
 

@@ -192,12 +192,12 @@ class Run {
   void finish() {
     const fs::path& run = directory_.path();
     const Evaluation test = trainer_.evaluateTest();
-    saveNetwork(RunDirectory::weights(run), trainer_.network(),
-                {.network = trainer_.options().network,
-                 .normalization = trainer_.normalization(),
-                 .rows = dataset_.rows,
-                 .columns = dataset_.columns,
-                 .classNames = dataset_.classNames});
+    saveNetwork(RunDirectory::weights(run), {.description = {.network = trainer_.options().network,
+                                                             .normalization = trainer_.normalization(),
+                                                             .rows = dataset_.rows,
+                                                             .columns = dataset_.columns,
+                                                             .classNames = dataset_.classNames},
+                                             .tensors = trainer_.model().tensors()});
     const auto epochs = readMetrics(RunDirectory::metrics(run));
     double best = 0;
     for (const auto& line : epochs) best = std::max(best, numberIn(line, "test_accuracy"));

@@ -2,7 +2,8 @@
 //
 //   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -DMETALLOID_FUZZ_TARGET=idx -DFMT_HEADER_ONLY
 //       -Iinclude -Isrc tests/fuzz/libfuzzer_entry.cpp tests/fuzz/parsers.cpp src/formats/*.cpp src/core/error.cpp
-//       src/training/{atomic_directory,checkpoint_files,json_lines}.cpp -lz -o fuzz-idx
+//       src/training/{atomic_directory,checkpoint_files,json_lines,layered_network,network_options,network_text}.cpp
+//       src/math/{neuron,neuron_type}.cpp -lz -o fuzz-idx
 //   ./fuzz-idx -max_total_time=60
 //
 // Without the name this file is empty; parsers_test.cpp runs the same functions without libFuzzer.

@@ -6,6 +6,7 @@
 #include "formats/safetensors.hpp"
 #include "training/checkpoint_files.hpp"
 #include "training/json_lines.hpp"
+#include "training/layered_network.hpp"
 
 #include <metalloid/error.hpp>
 
@@ -157,6 +158,21 @@ void jsonLines(std::span<const std::byte> bytes) {
     require(size <= bytes.size(), "the file does not grow");
     require(size == 0 || textOf(bytes)[size - 1] == '\n', "the file ends with a whole line");
     require(training::truncateJsonLines(path, 100) == 0, "once is enough");
+  });
+}
+
+void network(std::span<const std::byte> bytes) {
+  mayRefuse([&] {
+    const auto parsed = training::parseNetwork(textOf(bytes), "network");
+    require(parsed.layers.size() >= 2, "there is a layer after the input");
+    require(parsed.logits() < parsed.layers.size(), "the logits are a layer's");
+    for (std::size_t i = 0; i < parsed.layers.size(); ++i) {
+      const auto& layer = parsed.layers[i];
+      require(layer.shape.elements() > 0, "no size is 0");
+      require(layer.sources.empty() == (i == 0), "all but the input read something");
+      for (const std::size_t source : layer.sources) require(source < i, "sources come before");
+    }
+    require(parsed.parameters() < std::size_t{1} << 50, "sizes have bounds");
   });
 }
 

@@ -17,5 +17,6 @@ void checkpointState(std::span<const std::byte> bytes);
 std::string goodCheckpointState();
 
 void jsonLines(std::span<const std::byte> bytes);
+void network(std::span<const std::byte> bytes);
 
 }  // namespace metalloid::fuzz

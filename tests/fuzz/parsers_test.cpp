@@ -6,6 +6,8 @@
 #include "../formats/idx_bytes.hpp"
 #include "../formats/safetensors_vectors.hpp"
 
+#include "training/layered_network.hpp"
+
 #include <cstdlib>
 #include <functional>
 #include <random>
@@ -134,6 +136,15 @@ TEST(FuzzCheckpointState, damaged) { run(checkpointState, {goodCheckpointState()
 TEST(FuzzJsonLines, damaged) {
   run(jsonLines, {"{\"step\":10}\n{\"step\":100,\"loss\":0.5}\n{\"step\":200}\n", "{\"run\":1}\n{\"step\":1}\n{\"st"},
       500);
+}
+
+TEST(FuzzNetwork, damaged) {
+  const std::string branches =
+      "x = input 8x8x4 # images\na = convolution 3x3x8 stride 2x1 dilation 2 groups 4 padding full\n"
+      "b = prelu a 0.1 from x\nmax-pool 2x2 padding valid\nc = reshape 1x1x64\nfrom a\nspatial-mean\nd = dense 64\n"
+      "batch-normalization epsilon 1e-3 momentum 0.5\nadd c d\nconcatenate c d c\ndropout 0.5 name last\nsoftmax\n";
+  run(network, {std::string(training::builtInNetwork("lenet")), std::string(training::builtInNetwork("mlp")), branches},
+      5000);
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ class BatchLoaderTest : public ::testing::Test {
   const formats::ImageDataset dataset_ = testing::tinyDataset();
   const Device device_ = Device::named("cpu");
   const PixelNormalization normalization_{.scale = 0.5f, .offset = -3};
-  BatchLoader loader_{device_, 36, 20, normalization_};
+  BatchLoader loader_{device_, {.image = {6, 6, 1}}, 20, normalization_};
 
   /// Reads the pass to its end and compares every value with the images.
   std::vector<std::size_t> expectPass(const BatchLoader::Pass& pass) {

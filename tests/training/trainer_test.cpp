@@ -39,7 +39,7 @@ void finish(Trainer& trainer, std::vector<EpochMetrics>* metrics = nullptr) {
   }
 }
 
-std::vector<float> parameters(const Trainer& trainer) { return trainer.network().parameters().values().read<float>(); }
+std::vector<NamedTensor> parameters(const Trainer& trainer) { return trainer.model().tensors(); }
 
 class TrainerTest : public ::testing::Test {
  protected:
@@ -227,19 +227,20 @@ class NetworkFileTest : public TrainerTest {
   TemporaryDirectory directory_;
   const std::filesystem::path path_ = directory_ / "weights.safetensors";
 
-  NetworkDescription describe(const Trainer& trainer) const {
-    return {.network = trainer.options().network,
-            .normalization = trainer.normalization(),
-            .rows = 6,
-            .columns = 6,
-            .classNames = dataset_.classNames};
+  TrainedNetwork trainedBy(const Trainer& trainer) const {
+    return {.description = {.network = trainer.options().network,
+                            .normalization = trainer.normalization(),
+                            .rows = 6,
+                            .columns = 6,
+                            .classNames = dataset_.classNames},
+            .tensors = trainer.model().tensors()};
   }
 };
 
 TEST_F(NetworkFileTest, GivesBackTheNetwork) {
   Trainer trainer(device_, tinyOptions(), dataset_);
   finish(trainer);
-  saveNetwork(path_, trainer.network(), describe(trainer));
+  saveNetwork(path_, trainedBy(trainer));
   const TrainedNetwork trained = loadNetwork(path_);
   EXPECT_EQ(trained.description.network, trainer.options().network);
   EXPECT_EQ(trained.description.normalization, trainer.normalization());
@@ -258,12 +259,13 @@ TEST_F(NetworkFileTest, GivesBackTheNetwork) {
 
 TEST_F(NetworkFileTest, RefusesTensorsOfAnotherNetwork) {
   Trainer trainer(device_, tinyOptions(), dataset_);
-  saveNetwork(path_, trainer.network(), describe(trainer));
+  saveNetwork(path_, trainedBy(trainer));
   TrainedNetwork trained = loadNetwork(path_);
+  const auto model = makeModel(device_, trained.description.network, 20);
   const auto refused = [&](auto change) {
     TrainedNetwork bad = trained;
     change(bad);
-    EXPECT_THROW(assignTensors(trainer.network(), bad), Error);
+    EXPECT_THROW(model->assign(bad.tensors), Error);
   };
   refused([](TrainedNetwork& network) { network.tensors.pop_back(); });
   refused([](TrainedNetwork& network) { network.tensors.front().name += "x"; });

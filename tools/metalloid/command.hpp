@@ -35,4 +35,5 @@ Command addEvaluateCommand(CLI::App& tool);
 Command addPredictCommand(CLI::App& tool);
 Command addDevicesCommand(CLI::App& tool);
 Command addExplainCommand(CLI::App& tool);
+Command addGraphCommand(CLI::App& tool);
 Command addGradcheckCommand(CLI::App& tool);

@@ -40,10 +40,10 @@ struct EvaluateCommand {
                       data, dataset.rows, dataset.columns, dataset.classes, description.rows, description.columns,
                       description.network.classes));
     }
-    Network network(chosen, description.network, kBatch);
-    assignTensors(network, trained);
-    BatchLoader loader(chosen, description.network.inputs, kBatch, description.normalization);
-    Evaluator evaluator(network, chosen.makeCommandQueue(), dataset.test.count());
+    const auto model = makeModel(chosen, description.network, kBatch);
+    model->assign(trained.tensors);
+    BatchLoader loader(chosen, model->batchLayout(), kBatch, description.normalization);
+    Evaluator evaluator(*model, chosen.makeCommandQueue(), dataset.test.count());
     const Evaluation result = evaluator.evaluate(loader, dataset.test, naturalOrder(dataset.test.count()));
     print(result, confusionMatrix(description.classNames, dataset.test.labels, result.predicted));
     return 0;

@@ -26,8 +26,10 @@ struct ExplainCommand {
   int run() const {
     const Device chosen = device.device();
     TrainingOptions options = training.options(network);
-    options.network.inputs = inputs;
-    options.network.classes = classes;
+    if (network.isMlp()) {
+      options.network.inputs = inputs;
+      options.network.classes = classes;
+    }
     asUsage([&] { check(options); });
     for (const Explanation& explanation : explainTrainingStep(chosen, options)) print(explanation);
     return 0;
@@ -63,8 +65,8 @@ Command addExplainCommand(CLI::App& tool) {
   command->network.addTo(*app);
   command->training.addTo(*app);
   command->device.addTo(*app);
-  app->add_option("--inputs", command->inputs, "Inputs of the network")->type_name("N")->capture_default_str();
-  app->add_option("--classes", command->classes, "Classes")->type_name("N")->capture_default_str();
+  app->add_option("--inputs", command->inputs, "mlp: inputs of the network")->type_name("N")->capture_default_str();
+  app->add_option("--classes", command->classes, "mlp: classes")->type_name("N")->capture_default_str();
   app->add_flag("--json", command->json, "Print one JSON object per line");
   return {.app = app, .action = [command] { return command->run(); }};
 }

@@ -72,7 +72,7 @@ Command addGradcheckCommand(CLI::App& tool) {
   const auto command = std::make_shared<GradcheckCommand>();
   CLI::App* const app = tool.add_subcommand(
       "gradcheck", "Compare a network's gradients with central differences in double precision and with `reference`");
-  command->network.addTo(*app);
+  command->network.addTo(*app, /*onlyMlp=*/true);
   command->device.addTo(*app, "Device whose gradients are checked");
   auto& options = command->options;
   const auto number = [&](const char* name, auto& value, const char* text) {

@@ -37,7 +37,7 @@ int run(int argumentCount, char** arguments) {
   tool.option_defaults()->take_last();  // a script's own options, then those of whoever calls it
   std::vector<Command> commands;
   for (const auto add : {addTrainCommand, addEvaluateCommand, addPredictCommand, addDevicesCommand, addExplainCommand,
-                         addGradcheckCommand}) {
+                         addGraphCommand, addGradcheckCommand}) {
     commands.push_back(add(tool));
   }
   try {

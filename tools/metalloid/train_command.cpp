@@ -53,8 +53,8 @@ class ShownRun final : public TrainingObserver {
 
   void started(const Trainer& trainer, const fs::path& run) override {
     hasStarted_ = true;
-    progress_.print(fmt::format("network {}: {} parameters", describe(trainer.options().network),
-                                trainer.network().parameters().trainedElements()));
+    progress_.print(
+        fmt::format("network {}: {} parameters", describe(trainer.options().network), trainer.model().parameters()));
     std::string images = fmt::format("{} training images", trainer.trainingSamples());
     if (trainer.validationSamples() > 0) images += fmt::format(", {} for validation", trainer.validationSamples());
     progress_.print(fmt::format("{}; {} epochs of {} steps; run directory {}", images, trainer.options().epochs,

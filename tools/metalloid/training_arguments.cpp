@@ -1,6 +1,8 @@
 #include "training_arguments.hpp"
 
 #include "command.hpp"
+#include "formats/file_reader.hpp"
+#include "training/layered_network.hpp"
 
 #include <metalloid/cnn_neuron_type.hpp>
 #include <metalloid/device.hpp>
@@ -15,6 +17,8 @@ using namespace metalloid;
 using namespace metalloid::training;
 
 namespace {
+
+constexpr std::uint64_t kMaximumText = std::uint64_t{1} << 20;
 
 std::vector<std::size_t> widths(std::string_view text) {
   std::vector<std::size_t> result;
@@ -35,8 +39,36 @@ std::vector<std::size_t> widths(std::string_view text) {
 
 }  // namespace
 
-void NetworkArguments::addTo(CLI::App& app) {
+void NetworkChoice::addTo(CLI::App& app, const std::string& defaultName) {
+  name_ = defaultName;
+  app.add_option("--network", name_, "mlp, lenet, or a file that describes a network")
+      ->type_name("NAME|FILE")
+      ->capture_default_str()
+      ->group("Network");
+}
+
+NetworkOptions NetworkChoice::described() const {
+  NetworkOptions options;
+  options.name = name_;
+  options.text = builtInNetwork(name_);
+  if (!options.isLayered()) {
+    const auto bytes = asUsage([&] { return formats::readWholeFile(name_, "file of a network", kMaximumText); });
+    options.text.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  const LayeredNetwork network = parseNetwork(options.text, options.name);
+  options.inputs = network.input().elements();
+  options.classes = network.result().elements();
+  return options;
+}
+
+void NetworkArguments::addTo(CLI::App& app, bool onlyMlp) {
   constexpr const char* kGroup = "Network";
+  if (onlyMlp) {
+    choice_ = NetworkChoice("mlp");
+  } else {
+    choice_.addTo(app, "mlp");
+  }
+  const std::size_t before = app.get_options({}).size();
   app.add_option("--hidden", hidden_, "Widths of the hidden layers, or none")
       ->type_name("N,N...")
       ->capture_default_str()
@@ -63,9 +95,19 @@ void NetworkArguments::addTo(CLI::App& app) {
       ->type_name("X")
       ->capture_default_str()
       ->group(kGroup);
+  const auto all = app.get_options({});
+  mlpOptions_.assign(all.begin() + static_cast<std::ptrdiff_t>(before), all.end());
 }
 
 NetworkOptions NetworkArguments::options() const {
+  if (!isMlp()) {
+    for (const CLI::Option* option : mlpOptions_) {
+      if (option->count() == 0) continue;
+      throw UsageError(
+          fmt::format("{} is an option of the network mlp, and not of {}.", option->get_name(), choice_.name()));
+    }
+    return choice_.described();
+  }
   return asUsage([&] {
     NetworkOptions options = defaults_;
     options.hidden = widths(hidden_);
@@ -114,7 +156,9 @@ void TrainingArguments::addTo(CLI::App& app) {
   count(kOptimizer, "--schedule-epochs", options_.scheduleStepEpochs, "step: epochs until the rate drops");
   number(kOptimizer, "--schedule-factor", options_.scheduleStepFactor, "step: factor of a drop");
 
-  count(kTraining, "--batch-size", options_.batchSize, "Images of one step");
+  app.add_option("--batch-size", batchSize_, "Images of one step (default: 256 for mlp, 128 for others)")
+      ->type_name("N")
+      ->group(kTraining);
   count(kTraining, "--epochs", options_.epochs, "Passes over the training images");
   count(kTraining, "--seed", options_.seed, "Seed of weights, order of images and validation split");
   number(kTraining, "--label-smoothing", options_.labelSmoothing, "Share of a label that is spread over all classes");
@@ -136,6 +180,7 @@ void TrainingArguments::addTo(CLI::App& app) {
 TrainingOptions TrainingArguments::options(const NetworkArguments& network) const {
   TrainingOptions options = options_;
   options.network = network.options();
+  options.batchSize = batchSize_.value_or(network.isMlp() ? 256 : 128);
   asUsage([&] {
     options.optimizer.kind = optimizerNamed(optimizer_);
     options.optimizer.learningRate = learningRate_.value_or(defaultLearningRate(options.optimizer.kind));
