@@ -39,7 +39,7 @@ enum class DataLayout : std::uint32_t {
 
 /// What of an image's channels is read or written. Source: MPSImageReadWriteParams.
 struct ImageReadWriteParams {
-  std::size_t featureChannelOffset = 0;                  ///< The first one, a multiple of 4.
+  std::size_t featureChannelOffset = 0;  ///< The first one, a multiple of 4.
   /// How many; a multiple of 4 unless the offset is 0 or they reach the last channel.
   std::size_t numberOfFeatureChannelsToReadWrite = all;
 };

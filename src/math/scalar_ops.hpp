@@ -11,8 +11,8 @@
 namespace metalloid::math::scalar {
 
 #include "math/float_math.inc"       // NOLINT: FloatMath<Primitives>
-#include "math/neuron_formulas.inc"  // NOLINT: neuronValue<type>(ops, neuron, x), neuronDerivative<type>(...)
 #include "math/loss_formulas.inc"    // NOLINT: lossValue<type>(ops, loss, y, t), lossDerivative<type>(...)
+#include "math/neuron_formulas.inc"  // NOLINT: neuronValue<type>(ops, neuron, x), neuronDerivative<type>(...)
 
 /// The neuron formulas' operations in double precision, from the standard library: the reference.
 struct DoubleOps {

@@ -356,7 +356,8 @@ TEST(WorkedExampleChain, AgreesWithCentralDifferences) {
   chain.w1 = exact(draw(random, kHidden * kInputs)), chain.c1 = exact(draw(random, kHidden));
   chain.w2 = exact(draw(random, kClasses * kHidden)), chain.c2 = exact(draw(random, kClasses));
   chain.gamma = exact(draw(random, kHidden)), chain.beta = exact(draw(random, kHidden));
-  for (std::size_t i = 0; i < kBatch * kClasses; ++i) chain.t.push_back(i / kClasses % kClasses == i % kClasses ? 1 : 0);
+  for (std::size_t i = 0; i < kBatch * kClasses; ++i)
+    chain.t.push_back(i / kClasses % kClasses == i % kClasses ? 1 : 0);
   chain.forward();
   chain.backward();
   const auto lossAt = [&](Values Chain::*parameter, std::size_t index, double by) {

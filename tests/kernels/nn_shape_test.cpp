@@ -217,12 +217,11 @@ TEST_P(ShapeTest, ConcatenationErrors) {
   refused({.sourceImages = {x, {}}, .destinationImage = z}, {"source image is nil"});
   refused({.sourceImages = {x, small}, .destinationImage = z}, {"source 1 is 2 x 1", "2 x 2 pixels"});
   refused({.sourceImages = {x, x}, .destinationImage = makeImage(device, {2, 2, 6})}, {"destinationImage", "6"});
-  expectEncodeRefused(
-      device,
-      [&](CommandBuffer& commands) {
-        NNConcatenation(device, 1).encode(commands, {.sourceImages = {z}, .destinationImage = z});
-      },
-      {"overlap"});
+  expectEncodeRefused(device,
+                      [&](CommandBuffer& commands) {
+                        NNConcatenation(device, 1).encode(commands, {.sourceImages = {z}, .destinationImage = z});
+                      },
+                      {"overlap"});
   kernel.destinationFeatureChannelOffset = 3;
   refused({.sourceImages = {x, x}, .destinationImage = z}, {"destinationFeatureChannelOffset", "multiple of 4"});
   kernel.destinationFeatureChannelOffset = 0;

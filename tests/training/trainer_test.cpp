@@ -199,7 +199,7 @@ TEST_F(TrainerTest, AGoodRunHasNothingToFind) {
 
 TEST_F(TrainerTest, BitsDoNotDependOnThreads) {
   const std::size_t threads = device_.numberOfThreads();
-  std::vector<std::vector<float>> results;
+  std::vector<std::vector<NamedTensor>> results;
   for (const std::size_t count : {1u, 2u, 3u, 4u}) {
     device_.setNumberOfThreads(count);
     Trainer trainer(device_, tinyOptions(), dataset_);
