@@ -80,15 +80,15 @@ double sumRoundings(std::size_t elements) { return kRoundings + static_cast<doub
 void forwardLoss(ImageTrial& t) {
   const std::size_t w = t.size(9), h = t.size(9), c = t.size(13);
   const Draw d = draw(t, c);
-  const auto [y, labels, weights] = operands(t, d, w, h, c);
+  const Operands x = operands(t, d, w, h, c);
   const bool isReduced = d.descriptor.reductionType != CNNReductionType::none;
   const auto& loss = t.result("destinationImage", ImageFeatureChannelFormat::float32, isReduced ? 1 : w,
                               isReduced ? 1 : h, isReduced ? 1 : c);
   t.run([&](const Device& device, CommandBuffer& commands) {
     NNForwardLoss(device, d.descriptor)
-        .encodeBatch(commands, {.sourceImages = y.images(),
-                                .labels = labels.images(),
-                                .weights = weights ? weights->images() : ImageBatch(),
+        .encodeBatch(commands, {.sourceImages = x.y.images(),
+                                .labels = x.labels.images(),
+                                .weights = x.weights ? x.weights->images() : ImageBatch(),
                                 .destinationImages = loss.images()});
   });
   const std::size_t elements = isReduced ? w * h * c * (d.descriptor.reduceAcrossBatch ? t.images() : 1) : 1;
@@ -102,7 +102,7 @@ void forwardLoss(ImageTrial& t) {
 void loss(ImageTrial& t) {
   const std::size_t w = t.size(9), h = t.size(9), c = t.size(13);
   const Draw d = draw(t, c);
-  const auto [y, labels, weights] = operands(t, d, w, h, c);
+  const Operands x = operands(t, d, w, h, c);
   const bool isReduced = d.descriptor.reductionType != CNNReductionType::none;
   const auto& gradient = t.result("destinationImage", w, h, c);
   t.run([&](const Device& device, CommandBuffer& commands) {
@@ -110,11 +110,11 @@ void loss(ImageTrial& t) {
     for (std::size_t n = 0; n < t.images(); ++n) {
       batch.emplace_back(device,
                          CNNLossLabels::ImageArguments{.lossImageSize = isReduced ? Size{1, 1, 1} : Size{w, h, c},
-                                                       .labelsImage = labels.images()[n],
-                                                       .weightsImage = weights ? weights->images()[n] : Image()});
+                                                       .labelsImage = x.labels.images()[n],
+                                                       .weightsImage = x.weights ? x.weights->images()[n] : Image()});
     }
     CNNLoss(device, d.descriptor)
-        .encode(commands, {.sourceImages = y.images(), .labels = batch, .destinationImages = gradient.images()});
+        .encode(commands, {.sourceImages = x.y.images(), .labels = batch, .destinationImages = gradient.images()});
   });
   t.compare(gradient, kRoundings, kMagnitude);
 }
@@ -123,7 +123,7 @@ void lossGradient(ImageTrial& t) {
   const std::size_t w = t.size(9), h = t.size(9), c = t.size(13);
   const Draw d = draw(t, c);
   const bool forLabels = t.random().coin(), isOneForAll = t.random().coin(), appliesReduction = t.random().coin();
-  const auto [y, labels, weights] = operands(t, d, w, h, c);
+  const Operands x = operands(t, d, w, h, c);
   const auto& incoming =
       t.source("sourceGradient", isOneForAll ? 1 : w, isOneForAll ? 1 : h, isOneForAll ? 1 : c, {-1, 1});
   const auto& result = t.result("destinationGradient", w, h, c);
@@ -132,9 +132,9 @@ void lossGradient(ImageTrial& t) {
     kernel.computeLabelGradients = forLabels;
     kernel.appliesReduction = appliesReduction;
     kernel.encodeBatch(commands, {.sourceGradients = incoming.images(),
-                                  .sourceImages = y.images(),
-                                  .labels = labels.images(),
-                                  .weights = weights ? weights->images() : ImageBatch(),
+                                  .sourceImages = x.y.images(),
+                                  .labels = x.labels.images(),
+                                  .weights = x.weights ? x.weights->images() : ImageBatch(),
                                   .destinationGradients = result.images()});
   });
   t.compare(result, kRoundings, kMagnitude);

@@ -102,7 +102,9 @@ std::vector<float> perPixel(const std::vector<float>& losses) {
 }
 
 TEST_P(PyTorchLoss, LossAndGradientAtOnce) {
-  for (const auto& [name, descriptor, scale] : losses()) {
+  for (const Named& loss : losses()) {
+    const std::string& name = loss.name;
+    const CNNLossDescriptor& descriptor = loss.descriptor;
     const bool isReduced = descriptor.reductionType != CNNReductionType::none;
     const Image gradient = image();
     const CNNLossLabels labels(
@@ -112,17 +114,19 @@ TEST_P(PyTorchLoss, LossAndGradientAtOnce) {
     testing::execute(device, [&](CommandBuffer& commands) {
       kernel.encode(commands, {.sourceImage = image(name + ".y"), .labels = labels, .destinationImage = gradient});
     });
-    auto loss = labels.lossImage().read<float>();
-    if (descriptor.lossType == CNNLossType::softMaxCrossEntropy) loss = perPixel(loss);
-    expectClose(loss, values(name + ".loss"), name + ", loss", kRoundings, scale);
-    expectClose(gradient.read<float>(), values(name + ".dy"), name + ", gradient", kRoundings, scale);
+    auto elements = labels.lossImage().read<float>();
+    if (descriptor.lossType == CNNLossType::softMaxCrossEntropy) elements = perPixel(elements);
+    expectClose(elements, values(name + ".loss"), name + ", loss", kRoundings, loss.scale);
+    expectClose(gradient.read<float>(), values(name + ".dy"), name + ", gradient", kRoundings, loss.scale);
   }
 }
 
 TEST_P(PyTorchLoss, GradientsForPredictionsAndLabels) {
   const Image one = image(1, 1, 1);
   one.write(std::vector<float>{1});
-  for (const auto& [name, descriptor, scale] : losses()) {
+  for (const Named& loss : losses()) {
+    const std::string& name = loss.name;
+    const CNNLossDescriptor& descriptor = loss.descriptor;
     for (const bool forLabels : {false, true}) {
       const std::string expected = name + (forLabels ? ".dt" : ".dy");
       if (!find(expected)) continue;
@@ -135,7 +139,7 @@ TEST_P(PyTorchLoss, GradientsForPredictionsAndLabels) {
                                       .labels = {image(name + ".t")},
                                       .destinationGradients = {result}});
       });
-      expectClose(result.read<float>(), values(expected), expected, kRoundings, scale);
+      expectClose(result.read<float>(), values(expected), expected, kRoundings, loss.scale);
     }
   }
 }
