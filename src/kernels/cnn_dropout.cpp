@@ -195,27 +195,16 @@ void CNNDropoutGradient::record(Encoding& encoding, const ImageOperands& operand
   if (operands.sourceStates.empty())
     encoding.refuse(fmt::format("{} needs the gradientState of the forward encode.", encoding.kernelName()));
   for (const State& state : operands.sourceStates) encoding.reads("gradientState", state);
-  const auto primary = sourceSettings(0), secondary = sourceSettings(1);
-  const auto images = detail::destinationImages(clipRect, operands.destinations);
-  const auto gradients = detail::sourceImages(primary, images), sources = detail::sourceImages(secondary, images);
-  for (const auto& batch : operands.sources) {
-    if (batch.size() == operands.destinations.size()) continue;
-    encoding.refuse(fmt::format("There are {} source gradients, {} source images and {} destination gradients.",
-                                operands.sources[0].size(), operands.sources[1].size(), operands.destinations.size()));
-  }
-  auto gradient = encoding.source("sourceGradient", operands.sources[0], gradients.first, gradients.count);
-  encoding.source("sourceImage", operands.sources[1], sources.first, sources.count);  // its pixels are not needed
-  auto destination = encoding.result("destinationGradient", operands.destinations, images.first, images.count);
-  detail::checkDestinationChannel(encoding, destinationFeatureChannelOffset);
-
-  const auto& state = stateOf(encoding, operands.sourceStates, arguments_, destination.images());
+  auto found = detail::gradientOperands(encoding, *this, operands);
+  detail::requireModerate(encoding, secondaryOffset);
+  const auto& state = stateOf(encoding, operands.sourceStates, arguments_, found.destination.images());
   auto mask = state.mask;
   mask.values = encoding.source("gradientState", state.vectors().front())
-                    .view(mask.length(), {.start = 0, .count = destination.images()});
+                    .view(mask.length(), {.start = 0, .count = found.destination.images()});
   // Mask pixel 0 belongs to the forward source's pixel at the forward offset; secondaryOffset counts source pixels.
   const Offset forward = state.record().sources.front().settings.offset;
   const Offset first{secondaryOffset.x - forward.x, secondaryOffset.y - forward.y, 0};
-  const auto clip = detail::clipped(clipRect, destination.descriptor());
+  const auto clip = found.clip;
   const Covered x = covered(first.x, mask.width, mask.strideX, clip.width);
   const Covered y = covered(first.y, mask.height, mask.strideY, clip.height);
   const auto from = [](std::ptrdiff_t start, const Covered& part, std::size_t stride) {
@@ -224,16 +213,23 @@ void CNNDropoutGradient::record(Encoding& encoding, const ImageOperands& operand
   mask.firstX = from(first.x, x, mask.strideX);
   mask.firstY = from(first.y, y, mask.strideY);
   const detail::PixelRect written{clip.x + x.begin, clip.y + y.begin, x.size, y.size};
-  const std::size_t channels = std::min(mask.channels, detail::channelsRead(encoding, primary, gradient.descriptor()));
-  detail::clearUncovered(encoding, destination, written, destinationFeatureChannelOffset, channels);
+  const auto primary = sourceSettings(0);
+  const std::size_t channels = std::min(mask.channels, found.channels);
   const Offset gradientOffset{primary.offset.x + static_cast<std::ptrdiff_t>(x.begin),
                               primary.offset.y + static_cast<std::ptrdiff_t>(y.begin), primary.offset.z};
-  encoding.record(operations::CNNDropoutGradient{
-      .gradient = encoding.region(gradient, gradientOffset, written.width, written.height, primary.featureChannelOffset,
-                                  channels, ImageEdgeMode::zero),
-      .result = destination.view(written, destinationFeatureChannelOffset, channels),
+  operations::CNNDropoutGradient operation{
+      .gradient = encoding.region(found.gradient, gradientOffset, written.width, written.height,
+                                  primary.featureChannelOffset, channels, ImageEdgeMode::zero),
+      .result = found.destination.view(written, destinationFeatureChannelOffset, channels),
       .mask = mask,
-      .keepProbability = arguments_.keepProbability});
+      .keepProbability = arguments_.keepProbability};
+  if (operands.destinationsAreNew) {
+    detail::clearUncovered(encoding, found.destination, written, destinationFeatureChannelOffset, channels);
+  } else if (written != clip) {  // where the mask has no value
+    encoding.prepend(operations::ImageFill{
+        .result = found.destination.view(clip, destinationFeatureChannelOffset, channels), .value = 0});
+  }
+  encoding.record(std::move(operation));
 }
 
 CNNDropoutGradient CNNDropoutGradient::copy(const Device& device) const { return copyOf(*this, device); }
