@@ -144,7 +144,7 @@ class Diagram {
     for (std::size_t i = 0; i < plan_.images.size(); ++i) {
       const auto& image = plan_.images[i];
       if (image.isInput && !image.readers.empty())
-        inputs_[i] = addPill(image.name, rowAbove(image.readers), isBackward_[image.readers.front()]);
+        inputs_[i] = addPill(shortName(image.name), rowAbove(image.readers), isBackward_[image.readers.front()]);
       if ((image.isResult || image.isExported) && image.producer) {
         const bool isBackward = isBackward_[*image.producer];
         const std::size_t row = rows_[*image.producer];

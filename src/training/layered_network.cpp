@@ -152,7 +152,7 @@ class Parser {
       return;
     }
     const auto type = neuronCalled(word.text);
-    if (!type) line.expected(word, fmt::format("a layer ({}or a neuron: {})", kindNames(), neuronTypeNames()));
+    if (!type) line.expected(word, fmt::format("a layer ({}or a neuron such as relu)", kindNames()));
     layer.kind = LayerKind::neuron;
     layer.neuron = defaultNeuron(*type);
   }

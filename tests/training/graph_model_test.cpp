@@ -24,11 +24,12 @@ namespace {
 constexpr const char* kConvolutions =
     "input 6x6x1\nconvolution 3x3x4\nrelu\nmax-pool 2x2\ndense 12\nrelu\ndropout 0.2\ndense 4\n";
 constexpr const char* kNormalizations =
-    "input 6x6x1\nconvolution 3x3x8 stride 2\nbatch-normalization\nrelu\ngroup-normalization 4\nconvolution 3x3x4\n"
-    "instance-normalization\ntanh\ndense 4\n";
+    "input 6x6x1\nconvolution 3x3x8 stride 2\nbatch-normalization\nrelu\ndropout 0.1\ngroup-normalization 4\n"
+    "convolution 3x3x4\ninstance-normalization\ntanh\ndense 4\n";
 constexpr const char* kBranches =
     "input 6x6x1\nx = convolution 3x3x8\na = relu from x\nb = tanh from x\ns = add a b\nm = multiply a s\n"
-    "concatenate s m a\naverage-pool 2x2\nspatial-mean\ndense 4\nsoftmax\n";
+    "concatenate s m a\naverage-pool 2x2\np = reshape 1x1x216\nq = spatial-mean from x\nconcatenate p q\n"
+    "dense 4\nsoftmax\n";
 
 TrainingOptions optionsOf(const std::string& text) {
   TrainingOptions options;

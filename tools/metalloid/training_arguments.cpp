@@ -52,7 +52,7 @@ NetworkOptions NetworkChoice::described() const {
   options.name = name_;
   options.text = builtInNetwork(name_);
   if (!options.isLayered()) {
-    const auto bytes = asUsage([&] { return formats::readWholeFile(name_, "file of a network", kMaximumText); });
+    const auto bytes = asUsage([&] { return formats::readWholeFile(name_, "Network file", kMaximumText); });
     options.text.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
   const LayeredNetwork network = parseNetwork(options.text, options.name);
