@@ -1,7 +1,7 @@
+#include "core/format.hpp"
+
 #include <cmath>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "bounds.hpp"
 #include "case.hpp"

@@ -1,10 +1,10 @@
 #include "case.hpp"
 
+#include "core/format.hpp"
+
 #include <limits>
 #include <map>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace benchmark_program {
 

@@ -14,6 +14,8 @@
 //     repeat 3                       runs one step to warm up, then times 3; answers {"seconds": [...]}
 //     save FILE                      writes operands and results of the check (after one encode) as safetensors
 
+#include "core/format.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -25,7 +27,6 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "case.hpp"

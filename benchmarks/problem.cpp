@@ -1,12 +1,13 @@
 #include "problem.hpp"
 
+#include "core/format.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
 
 #include <metalloid/error.hpp>
-#include <fmt/format.h>
 
 namespace benchmark_program {
 namespace {

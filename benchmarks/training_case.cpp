@@ -1,9 +1,9 @@
+#include "core/format.hpp"
+
 #include <cmath>
 #include <map>
 #include <memory>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "bounds.hpp"
 #include "case.hpp"

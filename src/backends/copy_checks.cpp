@@ -1,13 +1,13 @@
 #include "backends/copy_checks.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string_view>
-
-#include <fmt/format.h>
 
 namespace metalloid::backends {
 namespace {

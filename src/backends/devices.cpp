@@ -1,12 +1,12 @@
 #include "backends/devices.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/device.hpp>
 #include <metalloid/error.hpp>
 
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #if defined(METALLOID_CUDA)
 #include "backends/cuda/device.hpp"

@@ -1,12 +1,12 @@
 #include "backends/execution_checks.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <cstdint>
 #include <cstring>
 #include <string>
-
-#include <fmt/format.h>
 
 namespace metalloid::backends {
 namespace {

@@ -1,4 +1,5 @@
 #include "core/archive_fields.hpp"
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 
 #include <metalloid/archive.hpp>
@@ -6,8 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

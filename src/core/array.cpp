@@ -2,12 +2,11 @@
 #include "core/buffer_implementation.hpp"
 #include "core/checked_size.hpp"
 #include "core/element_conversion.hpp"
+#include "core/format.hpp"
 
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,11 +1,11 @@
 #include "core/buffer_implementation.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/buffer.hpp>
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -2,14 +2,13 @@
 #include "core/buffer_implementation.hpp"
 #include "core/command_buffer_implementation.hpp"
 #include "core/completion_thread.hpp"
+#include "core/format.hpp"
 
 #include <metalloid/command_buffer.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -1,12 +1,12 @@
 #include "core/device_implementation.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/buffer.hpp>
 #include <metalloid/command_queue.hpp>
 #include <metalloid/device.hpp>
 #include <metalloid/error.hpp>
 #include <metalloid/geometry.hpp>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -1,5 +1,6 @@
 #include "core/element_conversion.hpp"
 
+#include "core/format.hpp"
 #include "math/float16.hpp"
 
 #include <metalloid/error.hpp>
@@ -11,8 +12,6 @@
 #include <limits>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,6 +1,7 @@
 #include "core/host_device.hpp"
 
 #include "core/command_buffer_implementation.hpp"
+#include "core/format.hpp"
 #include "core/trace.hpp"
 
 #include <metalloid/error.hpp>
@@ -13,8 +14,6 @@
 #include <new>
 #include <thread>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include <sys/mman.h>
 

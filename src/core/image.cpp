@@ -1,6 +1,7 @@
 #include "core/buffer_implementation.hpp"
 #include "core/checked_size.hpp"
 #include "core/element_conversion.hpp"
+#include "core/format.hpp"
 #include "core/image_implementation.hpp"
 
 #include <metalloid/error.hpp>
@@ -11,8 +12,6 @@
 #include <cstring>
 #include <unordered_set>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

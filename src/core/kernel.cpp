@@ -1,4 +1,5 @@
 #include "core/archive_fields.hpp"
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 
 #include <metalloid/archive.hpp>
@@ -10,8 +11,6 @@
 #include <functional>
 #include <ostream>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

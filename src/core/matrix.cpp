@@ -1,11 +1,11 @@
 #include "core/array_implementation.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 #include <metalloid/matrix.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,4 +1,5 @@
 #include "core/array_implementation.hpp"
+#include "core/format.hpp"
 #include "core/state_implementation.hpp"
 
 #include <metalloid/error.hpp>
@@ -6,8 +7,6 @@
 
 #include <unordered_set>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

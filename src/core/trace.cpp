@@ -1,13 +1,12 @@
 #include "core/trace.hpp"
 
 #include "core/command_buffer_implementation.hpp"
+#include "core/format.hpp"
 
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

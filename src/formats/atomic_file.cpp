@@ -1,5 +1,6 @@
 #include "formats/atomic_file.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_descriptor.hpp"
 #include "formats/file_error.hpp"
 
@@ -9,8 +10,6 @@
 #include <cstdio>
 #include <system_error>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <unistd.h>

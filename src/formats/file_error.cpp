@@ -1,9 +1,9 @@
 #include "formats/file_error.hpp"
 
+#include "core/format.hpp"
+
 #include <cerrno>
 #include <system_error>
-
-#include <fmt/format.h>
 
 namespace metalloid::formats {
 namespace {

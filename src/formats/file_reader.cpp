@@ -1,12 +1,11 @@
 #include "formats/file_reader.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_error.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,13 +1,13 @@
 #include "formats/gzip_reader.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include <zlib.h>
 

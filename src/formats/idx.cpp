@@ -1,5 +1,6 @@
 #include "formats/idx.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_reader.hpp"
 #include "formats/gzip_reader.hpp"
 
@@ -12,7 +13,6 @@
 #include <numeric>
 #include <utility>
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 namespace metalloid::formats {

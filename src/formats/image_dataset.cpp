@@ -1,5 +1,6 @@
 #include "formats/image_dataset.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_writer.hpp"
 #include "formats/idx.hpp"
 
@@ -10,8 +11,6 @@
 #include <future>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::formats {
 namespace {

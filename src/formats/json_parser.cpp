@@ -1,12 +1,12 @@
 #include "formats/json_parser.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <unordered_set>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace metalloid::formats {
 namespace {

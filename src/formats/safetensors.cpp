@@ -1,5 +1,6 @@
 #include "formats/safetensors.hpp"
 
+#include "core/format.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/file_reader.hpp"
 #include "formats/json_parser.hpp"
@@ -14,7 +15,6 @@
 #include <optional>
 #include <utility>
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 // The file, in order: the header's length as a little-endian 64-bit number; the header, a JSON object

@@ -1,5 +1,7 @@
 #include "graph/graph_node.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_convolution.hpp>
 #include <metalloid/cnn_convolution_nodes.hpp>
 #include <metalloid/cnn_convolution_transpose.hpp>
@@ -7,8 +9,6 @@
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -1,12 +1,12 @@
 #include "graph/parameter_filter.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_loss.hpp>
 #include <metalloid/cnn_loss_nodes.hpp>
 #include <metalloid/nn_forward_loss.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

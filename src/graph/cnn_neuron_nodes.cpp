@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "graph/graph_node.hpp"
 #include "math/neuron.hpp"
 
@@ -5,8 +6,6 @@
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -1,11 +1,11 @@
 #include "graph/parameter_filter.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_upsampling.hpp>
 #include <metalloid/cnn_upsampling_nodes.hpp>
 
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

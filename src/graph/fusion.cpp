@@ -1,10 +1,10 @@
 #include "graph/fusion.hpp"
 
+#include "core/format.hpp"
+
 #include <algorithm>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,6 +1,7 @@
 #include "graph/graph.hpp"
 
 #include "core/command_buffer_implementation.hpp"
+#include "core/format.hpp"
 #include "core/image_implementation.hpp"
 #include "core/state_implementation.hpp"
 
@@ -9,8 +10,6 @@
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "graph/addition.hpp"
 #include "graph/parameter_filter.hpp"
 
@@ -5,8 +6,6 @@
 #include <metalloid/nn_arithmetic_nodes.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "graph/graph.hpp"
 
@@ -6,8 +7,6 @@
 #include <metalloid/nn_graph.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,11 +1,11 @@
 #include "graph/graph_node.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 #include <metalloid/nn_nodes.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

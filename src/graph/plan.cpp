@@ -1,5 +1,6 @@
 #include "graph/plan.hpp"
 
+#include "core/format.hpp"
 #include "graph/fusion.hpp"
 
 #include <metalloid/error.hpp>
@@ -8,8 +9,6 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

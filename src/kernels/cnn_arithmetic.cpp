@@ -1,12 +1,11 @@
 #include "kernels/cnn_arithmetic.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 
 #include <metalloid/cnn_arithmetic.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,11 +1,10 @@
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/cnn_arithmetic.hpp"
 
 #include <metalloid/cnn_arithmetic.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

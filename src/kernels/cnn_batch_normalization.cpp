@@ -1,5 +1,6 @@
 #include "operations/cnn_batch_normalization.hpp"
 
+#include "core/format.hpp"
 #include "kernels/batch_normalization_state.hpp"
 #include "kernels/image_geometry.hpp"
 #include "math/neuron.hpp"
@@ -9,8 +10,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "kernels/batch_normalization_state.hpp"
 #include "kernels/image_geometry.hpp"
 #include "math/neuron.hpp"
@@ -7,8 +8,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,5 +1,6 @@
 #include "operations/cnn_convolution.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/convolution_gradient.hpp"
 #include "kernels/convolution_state.hpp"
@@ -9,8 +10,6 @@
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

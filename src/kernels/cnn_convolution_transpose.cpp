@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/convolution_gradient.hpp"
 #include "kernels/image_geometry.hpp"
@@ -7,8 +8,6 @@
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,6 +1,7 @@
 #include "operations/cnn_dropout.hpp"
 
 #include "core/device_implementation.hpp"
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
@@ -10,8 +11,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,11 +1,11 @@
 #include "kernels/group_normalization_state.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_instance_normalization.hpp>
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

@@ -1,13 +1,12 @@
 #include "operations/cnn_local_normalization.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
 
 #include <metalloid/cnn_local_normalization.hpp>
 #include <metalloid/error.hpp>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,5 +1,6 @@
 #include "operations/cnn_loss.hpp"
 
+#include "core/format.hpp"
 #include "kernels/image_geometry.hpp"
 #include "kernels/loss_settings.hpp"
 
@@ -9,8 +10,6 @@
 #include <algorithm>
 #include <functional>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,5 +1,6 @@
 #include "core/checked_size.hpp"
 #include "core/device_implementation.hpp"
+#include "core/format.hpp"
 #include "kernels/loss_settings.hpp"
 
 #include <metalloid/cnn_loss_labels.hpp>
@@ -7,8 +8,6 @@
 
 #include <cstddef>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

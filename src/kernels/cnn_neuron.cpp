@@ -1,13 +1,12 @@
 #include "operations/cnn_neuron.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
 #include "math/neuron.hpp"
 
 #include <metalloid/cnn_neuron.hpp>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

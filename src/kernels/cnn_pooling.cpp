@@ -1,5 +1,6 @@
 #include "operations/cnn_pooling.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
@@ -9,8 +10,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,5 +1,6 @@
 #include "kernels/convolution_gradient.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/image_geometry.hpp"
 #include "operations/cnn_convolution.hpp"
@@ -9,8 +10,6 @@
 #include <algorithm>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

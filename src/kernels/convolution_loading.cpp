@@ -1,6 +1,7 @@
 #include "kernels/convolution_loading.hpp"
 
 #include "core/checked_size.hpp"
+#include "core/format.hpp"
 #include "kernels/convolution_state.hpp"
 #include "math/float16.hpp"
 
@@ -11,8 +12,6 @@
 #include <cstring>
 #include <span>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,9 +1,9 @@
 #include "kernels/convolution_state.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_convolution_state.hpp>
 #include <metalloid/error.hpp>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

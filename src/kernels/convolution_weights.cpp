@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/convolution_loading.hpp"
 #include "kernels/convolution_state.hpp"
@@ -11,8 +12,6 @@
 #include <cstring>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

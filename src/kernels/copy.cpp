@@ -1,5 +1,6 @@
 #include "operations/copy.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
 #include "kernels/overlap.hpp"
@@ -10,8 +11,6 @@
 #include <deque>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

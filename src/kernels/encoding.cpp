@@ -1,5 +1,6 @@
 #include "kernels/encoding.hpp"
 
+#include "core/format.hpp"
 #include "kernels/log.hpp"
 #include "kernels/overlap.hpp"
 
@@ -7,8 +8,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "kernels/encoding.hpp"
 #include "kernels/overlap.hpp"
 
@@ -5,8 +6,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

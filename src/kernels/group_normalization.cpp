@@ -1,5 +1,6 @@
 // What instance and group normalization share.
 
+#include "core/format.hpp"
 #include "core/image_implementation.hpp"
 #include "kernels/group_normalization_state.hpp"
 #include "kernels/image_geometry.hpp"
@@ -10,8 +11,6 @@
 #include <algorithm>
 #include <set>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

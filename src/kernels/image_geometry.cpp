@@ -1,10 +1,9 @@
 #include "kernels/image_geometry.hpp"
 
+#include "core/format.hpp"
 #include "kernels/gradient_state.hpp"
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

@@ -1,10 +1,9 @@
+#include "core/format.hpp"
 #include "kernels/encoding.hpp"
 #include "kernels/gradient_state.hpp"
 
 #include <metalloid/detail/image_kernel.hpp>
 #include <metalloid/error.hpp>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,12 +1,11 @@
 #include "kernels/log.hpp"
 
 #include "core/command_buffer_implementation.hpp"
+#include "core/format.hpp"
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

@@ -1,8 +1,8 @@
 #include "kernels/loss_settings.hpp"
 
-#include <metalloid/error.hpp>
+#include "core/format.hpp"
 
-#include <fmt/format.h>
+#include <metalloid/error.hpp>
 
 namespace metalloid::detail {
 

@@ -1,13 +1,12 @@
 #include "operations/neuron.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
 
 #include <metalloid/matrix_neuron.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

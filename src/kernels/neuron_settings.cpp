@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "math/neuron.hpp"
 
@@ -5,8 +6,6 @@
 #include <metalloid/error.hpp>
 
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 namespace {

@@ -1,4 +1,5 @@
 #include "core/device_implementation.hpp"
+#include "core/format.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
 #include "kernels/loss_settings.hpp"
@@ -9,8 +10,6 @@
 #include <metalloid/nn_forward_loss.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,5 +1,6 @@
 #include "operations/nn_reduce.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
@@ -7,8 +8,6 @@
 #include <metalloid/nn_reduce.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

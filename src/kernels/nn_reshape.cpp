@@ -1,3 +1,4 @@
+#include "core/format.hpp"
 #include "kernels/gradient_state.hpp"
 #include "kernels/image_geometry.hpp"
 #include "operations/image_copy.hpp"
@@ -6,8 +7,6 @@
 #include <metalloid/nn_reshape.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,11 +1,10 @@
+#include "core/format.hpp"
 #include "kernels/image_geometry.hpp"
 #include "operations/image_copy.hpp"
 
 #include <metalloid/nn_slice.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

@@ -1,13 +1,12 @@
 #include "kernels/normalization_parameters.hpp"
 
 #include "core/array_implementation.hpp"
+#include "core/format.hpp"
 #include "operations/copy.hpp"
 
 #include <metalloid/error.hpp>
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace detail {

@@ -1,5 +1,6 @@
 #include "operations/optimizer.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
 #include "kernels/optimizer_updates.hpp"
@@ -9,8 +10,6 @@
 
 #include <cmath>
 #include <type_traits>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

@@ -2,14 +2,14 @@
 
 #include "kernels/optimizer_updates.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_batch_normalization_state.hpp>
 #include <metalloid/error.hpp>
 #include <metalloid/nn_optimizer.hpp>
 
 #include <array>
 #include <span>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

@@ -2,13 +2,13 @@
 
 #include "kernels/optimizer_updates.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/cnn_convolution_state.hpp>
 #include <metalloid/error.hpp>
 #include <metalloid/nn_optimizer.hpp>
 
 #include <array>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

@@ -1,13 +1,12 @@
 #include "kernels/optimizer_updates.hpp"
 
+#include "core/format.hpp"
 #include "kernels/vector_row.hpp"
 #include "operations/copy.hpp"
 
 #include <metalloid/error.hpp>
 
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace metalloid::detail {
 

@@ -1,8 +1,8 @@
+#include "core/format.hpp"
+
 #include <metalloid/cnn_kernel.hpp>
 #include <metalloid/error.hpp>
 #include <metalloid/nn_padding.hpp>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

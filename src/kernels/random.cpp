@@ -1,5 +1,6 @@
 #include "operations/random.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
 
@@ -8,8 +9,6 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

@@ -1,13 +1,12 @@
 #include "operations/softmax_cross_entropy.hpp"
 
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
 
 #include <metalloid/matrix_softmax_cross_entropy.hpp>
 
 #include <algorithm>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 

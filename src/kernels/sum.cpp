@@ -1,6 +1,7 @@
 #include "operations/sum.hpp"
 
 #include "core/checked_size.hpp"
+#include "core/format.hpp"
 #include "core/settings_visitor.hpp"
 #include "kernels/encoding.hpp"
 
@@ -9,8 +10,6 @@
 
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace metalloid {
 namespace {

@@ -1,6 +1,6 @@
 #include "operations/describe.hpp"
 
-#include <fmt/format.h>
+#include "core/format.hpp"
 
 namespace metalloid::operations {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/atomic_directory.hpp"
 
+#include "core/format.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/file_error.hpp"
 
@@ -7,8 +8,6 @@
 #include <cstdio>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include <fcntl.h>
 

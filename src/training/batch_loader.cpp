@@ -1,12 +1,12 @@
 #include "training/batch_loader.hpp"
 
+#include "core/format.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <span>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 

@@ -1,5 +1,6 @@
 #include "training/checkpoint_files.hpp"
 
+#include "core/format.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/file_error.hpp"
 #include "formats/file_reader.hpp"
@@ -13,8 +14,6 @@
 #include <charconv>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 // state.json holds everything but the tensors, the size and CRC-32 of tensors.safetensors, and a CRC-32 of itself: that
 // of the compact text of the object without this member, whose keys are sorted and whose numbers have one spelling.

@@ -1,12 +1,11 @@
 #include "training/double_network.hpp"
 
+#include "core/format.hpp"
 #include "math/neuron.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/gradient_check.hpp"
 
+#include "core/format.hpp"
 #include "math/distributions.hpp"
 #include "math/philox.hpp"
 #include "training/double_network.hpp"
@@ -15,8 +16,6 @@
 #include <optional>
 #include <set>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

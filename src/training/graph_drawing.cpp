@@ -1,5 +1,6 @@
 #include "training/graph_drawing.hpp"
 
+#include "core/format.hpp"
 #include "training/graph_layout.hpp"
 #include "training/svg_chart.hpp"
 
@@ -8,8 +9,6 @@
 #include <optional>
 #include <set>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/graph_model.hpp"
 
+#include "core/format.hpp"
 #include "training/array_parts.hpp"
 #include "training/initialization.hpp"
 
@@ -8,8 +9,6 @@
 
 #include <algorithm>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/html_report.hpp"
 
+#include "core/format.hpp"
 #include "formats/atomic_file.hpp"
 
 #include <metalloid/error.hpp>
@@ -9,8 +10,6 @@
 #include <iterator>
 #include <limits>
 #include <string_view>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/json_lines.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_error.hpp"
 #include "formats/file_reader.hpp"
 #include "formats/json_parser.hpp"
@@ -12,8 +13,6 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <concepts>
@@ -8,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace metalloid::training {

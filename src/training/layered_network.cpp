@@ -1,5 +1,6 @@
 #include "training/layered_network.hpp"
 
+#include "core/format.hpp"
 #include "math/neuron.hpp"
 #include "training/network_text.hpp"
 
@@ -11,8 +12,6 @@
 #include <map>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/model.hpp"
 
+#include "core/format.hpp"
 #include "training/graph_model.hpp"
 #include "training/matrix_model.hpp"
 
@@ -7,7 +8,6 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 namespace metalloid::training {

@@ -1,5 +1,6 @@
 #include "training/network.hpp"
 
+#include "core/format.hpp"
 #include "training/array_parts.hpp"
 #include "training/initialization.hpp"
 
@@ -9,8 +10,6 @@
 #include <array>
 #include <cmath>
 #include <numeric>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

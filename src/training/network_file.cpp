@@ -1,5 +1,6 @@
 #include "training/network_file.hpp"
 
+#include "core/format.hpp"
 #include "formats/json_parser.hpp"
 #include "formats/safetensors.hpp"
 #include "training/json_members.hpp"
@@ -11,8 +12,6 @@
 #include <cmath>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace fs = std::filesystem;

@@ -1,5 +1,6 @@
 #include "training/network_options.hpp"
 
+#include "core/format.hpp"
 #include "math/neuron.hpp"
 #include "training/json_members.hpp"
 #include "training/layered_network.hpp"
@@ -10,7 +11,6 @@
 #include <cctype>
 #include <cmath>
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 namespace metalloid::training {

@@ -1,12 +1,12 @@
 #include "training/network_text.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

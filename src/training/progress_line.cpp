@@ -1,10 +1,10 @@
 #include "training/progress_line.hpp"
 
+#include "core/format.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-
-#include <fmt/format.h>
 
 #include <sys/ioctl.h>
 #include <unistd.h>

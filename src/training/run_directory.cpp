@@ -1,5 +1,6 @@
 #include "training/run_directory.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_error.hpp"
 #include "formats/file_reader.hpp"
 #include "formats/json_parser.hpp"
@@ -17,7 +18,6 @@
 #include <utility>
 
 #include <fmt/chrono.h>
-#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <sys/file.h>

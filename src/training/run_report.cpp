@@ -1,5 +1,6 @@
 #include "training/run_report.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_reader.hpp"
 #include "formats/json_parser.hpp"
 #include "training/progress_line.hpp"
@@ -10,8 +11,6 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

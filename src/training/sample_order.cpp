@@ -1,5 +1,6 @@
 #include "training/sample_order.hpp"
 
+#include "core/format.hpp"
 #include "math/philox.hpp"
 
 #include <metalloid/error.hpp>
@@ -8,8 +9,6 @@
 #include <cmath>
 #include <numeric>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,11 +1,11 @@
 #include "training/svg_chart.hpp"
 
+#include "core/format.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <limits>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

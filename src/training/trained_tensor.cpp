@@ -1,12 +1,11 @@
 #include "training/trained_tensor.hpp"
 
+#include "core/format.hpp"
 #include "training/model.hpp"
 
 #include <functional>
 #include <numeric>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 

@@ -1,12 +1,11 @@
 #include "training/trainer.hpp"
 
+#include "core/format.hpp"
 #include "training/json_members.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

@@ -1,5 +1,6 @@
 #include "training/training_options.hpp"
 
+#include "core/format.hpp"
 #include "training/json_members.hpp"
 
 #include <metalloid/error.hpp>
@@ -8,8 +9,6 @@
 #include <cmath>
 #include <numbers>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::training {
 namespace {

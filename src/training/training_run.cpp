@@ -1,5 +1,6 @@
 #include "training/training_run.hpp"
 
+#include "core/format.hpp"
 #include "formats/file_reader.hpp"
 #include "formats/file_writer.hpp"
 #include "formats/json_parser.hpp"
@@ -20,8 +21,6 @@
 #include <span>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include <sys/resource.h>
 

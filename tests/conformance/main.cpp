@@ -8,6 +8,7 @@
 // METALLOID_TEST_SEED=N draws other data; failures print the seed that they had.
 
 #include "conformance/cases.hpp"
+#include "core/format.hpp"
 #include "support/devices.hpp"
 #include "support/random.hpp"
 
@@ -18,7 +19,6 @@
 #include <string>
 #include <utility>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 

@@ -1,5 +1,6 @@
 #include "conformance/trial.hpp"
 
+#include "core/format.hpp"
 #include "support/devices.hpp"
 #include "support/precision.hpp"
 
@@ -11,7 +12,6 @@
 #include <string>
 #include <utility>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace metalloid::conformance {

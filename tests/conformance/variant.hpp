@@ -1,13 +1,13 @@
 #pragma once
 
+#include "core/format.hpp"
+
 #include <metalloid/data_type.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace metalloid::conformance {
 

@@ -1,5 +1,6 @@
 #include "image_conformance/image_trial.hpp"
 
+#include "core/format.hpp"
 #include "support/devices.hpp"
 #include "support/precision.hpp"
 
@@ -11,7 +12,6 @@
 #include <map>
 #include <utility>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace metalloid::image_conformance {

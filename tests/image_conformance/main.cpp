@@ -4,6 +4,7 @@
 //
 // Tests are called like PoolingMax/cpu.float32/separate; METALLOID_TEST_SEED=N draws other data.
 
+#include "core/format.hpp"
 #include "image_conformance/image_trial.hpp"
 #include "support/devices.hpp"
 
@@ -14,7 +15,6 @@
 #include <string>
 #include <utility>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 

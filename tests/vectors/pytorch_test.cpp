@@ -3,6 +3,7 @@
 // Expected values carry one rounding to float32. Ours may carry one for each term of a sum and a few for functions:
 // tolerances are a number of roundings times 2^-24 times the size of the largest intermediate result.
 
+#include "core/format.hpp"
 #include "formats/safetensors.hpp"
 #include "support/devices.hpp"
 
@@ -17,7 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace metalloid {

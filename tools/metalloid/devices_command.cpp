@@ -1,10 +1,11 @@
 #include "command.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/device.hpp>
 
 #include <memory>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace metalloid;

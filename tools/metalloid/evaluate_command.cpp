@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "core/format.hpp"
 #include "formats/image_dataset.hpp"
 #include "training/evaluator.hpp"
 #include "training/network_file.hpp"
@@ -11,7 +12,6 @@
 #include <memory>
 #include <string>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace metalloid;

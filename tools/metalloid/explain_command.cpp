@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "core/format.hpp"
 #include "training/training_explanation.hpp"
 #include "training_arguments.hpp"
 
@@ -7,7 +8,6 @@
 #include <memory>
 #include <string>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace metalloid;

@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "core/format.hpp"
 #include "training/gradient_check.hpp"
 #include "training_arguments.hpp"
 
@@ -6,7 +7,6 @@
 #include <memory>
 #include <string>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace metalloid;

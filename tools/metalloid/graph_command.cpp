@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "core/format.hpp"
 #include "formats/atomic_file.hpp"
 #include "training/graph_drawing.hpp"
 #include "training/graph_model.hpp"
@@ -11,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace metalloid;

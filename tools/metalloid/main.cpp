@@ -1,5 +1,7 @@
 #include "command.hpp"
 
+#include "core/format.hpp"
+
 #include <metalloid/error.hpp>
 
 #include <csignal>
@@ -8,8 +10,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace {
 

@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "core/format.hpp"
 #include "formats/idx.hpp"
 #include "formats/image_dataset.hpp"
 #include "training/network_file.hpp"
@@ -13,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 using namespace metalloid;

@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "core/format.hpp"
 #include "interruption.hpp"
 #include "training/json_lines.hpp"
 #include "training/progress_line.hpp"
@@ -18,7 +19,6 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace fs = std::filesystem;

@@ -1,6 +1,7 @@
 #include "training_arguments.hpp"
 
 #include "command.hpp"
+#include "core/format.hpp"
 #include "formats/file_reader.hpp"
 #include "training/layered_network.hpp"
 
@@ -10,8 +11,6 @@
 
 #include <charconv>
 #include <string_view>
-
-#include <fmt/format.h>
 
 using namespace metalloid;
 using namespace metalloid::training;

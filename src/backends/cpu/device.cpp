@@ -2,6 +2,7 @@
 #include "backends/cpu/simd_target.hpp"
 #include "backends/cpu/thread_pool.hpp"
 #include "backends/devices.hpp"
+#include "core/format.hpp"
 #include "core/host_device.hpp"
 #include "operations/describe.hpp"
 
@@ -10,8 +11,6 @@
 #include <mutex>
 #include <thread>
 #include <variant>
-
-#include <fmt/format.h>
 
 #include <sched.h>
 

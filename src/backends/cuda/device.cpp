@@ -2,6 +2,7 @@
 
 #include "backends/cuda/executor.hpp"
 #include "backends/cuda/module_loader.hpp"
+#include "core/format.hpp"
 #include "operations/describe.hpp"
 
 #include <metalloid/error.hpp>
@@ -10,8 +11,6 @@
 #include <cstdlib>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::cuda {
 namespace {

@@ -1,10 +1,9 @@
 #include "backends/cuda/executor.hpp"
 
 #include "backends/cuda/violations.hpp"
+#include "core/format.hpp"
 
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace metalloid::cuda {
 

@@ -1,13 +1,13 @@
 #include "backends/cuda/module_loader.hpp"
 
+#include "core/format.hpp"
+
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <vector>
 
 #include <dlfcn.h>
-
-#include <fmt/format.h>
 
 namespace metalloid::cuda {
 namespace {
