@@ -106,7 +106,9 @@ void expectWrittenWhereRead(K forward, G backward, std::size_t resultWidth = 3) 
   for (std::size_t i = 0; i < own.size(); ++i) {
     const bool isRead = i % 8 >= 4;
     EXPECT_EQ(kept[i], isRead ? own[i] : -1) << i;
-    if (!isRead) EXPECT_EQ(own[i], 0) << i;
+    if (!isRead) {
+      EXPECT_EQ(own[i], 0) << i;
+    }
     isWritten = isWritten || own[i] != 0;
   }
   EXPECT_TRUE(isWritten);
