@@ -299,6 +299,33 @@ TEST_P(ConvolutionNodesTest, ReloadReadsTheDataSourceAgain) {
   EXPECT_EQ(value(), 16);
 }
 
+/// A gradient node may have weights of its own: it reads, trains and reloads those.
+TEST_P(ConvolutionNodesTest, AGradientWithItsOwnWeights) {
+  const auto forward = dense(1, 1, {2}, {}, "forward"), backward = dense(1, 1, {5}, {}, "backward");
+  backward->rate = 1;
+  const NNImageNode x({.label = "x"}), g({.label = "g"});
+  const CNNConvolutionNode node({.source = x, .weights = forward});
+  const CNNConvolutionGradientNode gradient({.sourceGradient = g,
+                                             .sourceImage = x,
+                                             .convolutionGradientState = node.convolutionGradientState(),
+                                             .weights = backward});
+  NNGraph graph = graphOf(gradient.resultImage());
+  const auto value = [&] {
+    ImageBatch result;
+    execute(GetParam(), [&](CommandBuffer& commands) {
+      result = graph.encodeBatch(commands, {.sourceImages = {batch(1, 1, 1, {3}), batch(1, 1, 1, {3})}});
+    });
+    return read(result).front();
+  };
+  EXPECT_EQ(value(), 15);
+  EXPECT_EQ(value(), 3 * (5 - 9));
+  EXPECT_EQ(forward->updates, 0);
+  EXPECT_EQ(backward->updates, 2);
+  backward->values = {7};
+  graph.reloadFromDataSources();
+  EXPECT_EQ(value(), 21);
+}
+
 TEST_P(ConvolutionNodesTest, NodesOfOneDataSourceShareItsWeights) {
   const auto weights = dense(1, 1, {2}, {});
   weights->rate = 1;

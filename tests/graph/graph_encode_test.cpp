@@ -5,6 +5,7 @@
 #include "graph/wiring.hpp"
 #include "support/devices.hpp"
 #include "support/images.hpp"
+#include "support/random.hpp"
 
 #include <metalloid/metalloid.hpp>
 
@@ -325,50 +326,73 @@ TEST(GraphFormats, ResultsTakeTheFormatOfTheirFirstSourceWhenTheyAreMade) {
 
 // --- Containers -----------------------------------------------------------------------------------------------------
 
-TEST_P(GraphEncodeTest, AContainerIsABatch) {
-  const NNImageNode x = input("x"), g = input("g");
+struct Normalization final : CNNBatchNormalizationDataSource {
+  std::size_t numberOfFeatureChannels() const override { return 4; }
+  std::string label() const override { return "norm"; }
+  std::span<const float> gamma() override { return {}; }
+  std::span<const float> beta() override { return {}; }
+  std::span<const float> mean() override { return {}; }
+  std::span<const float> variance() override { return {}; }
+  bool load() override { return true; }
+  void purge() override {}
+};
+
+/// Filters of every family on an image of 4 x 4 x 4.
+std::vector<NNFilterNode> filtersOn(const NNImageNode& x) {
   const auto weights = std::make_shared<Weights>(
       CNNConvolutionDescriptor{
           .kernelWidth = 3, .kernelHeight = 3, .inputFeatureChannels = 4, .outputFeatureChannels = 4},
       counting(3 * 3 * 4 * 4, -72), Values{});
-  const CNNConvolutionNode convolution({.source = x, .weights = weights});
-  const CNNPoolingMaxNode pooling({.source = convolution.resultImage(), .filterSize = 2});
-  const NNConcatenationNode both({.sources = {pooling.resultImage(), pooling.resultImage()}});
-  const auto ends = both.trainingGraph({.sourceGradient = g});
-  ASSERT_EQ(ends.size(), 1u);
-  NNGraph graph = graphOf(ends.front());
-  const auto container = [&](std::size_t size, std::size_t channels) {
-    const Image image(
-        device,
-        {.channelFormat = kFloat32, .width = size, .height = size, .featureChannels = channels, .numberOfImages = 3});
-    image.write(counting(3 * size * size * channels, -40));
-    return image;
-  };
-  ImageBatch images;
-  for (const auto& handle : graph.sourceImageHandles())
-    images.push_back(handle->label() == "x" ? container(4, 4) : container(2, 8));
-  Image together;
-  ImageBatch batch;
-  execute(device, [&](CommandBuffer& commands) {
-    together = graph.encode(commands, {.sourceImages = images});
-    std::vector<ImageBatch> batches;
-    for (const Image& image : images) batches.push_back(image.batchRepresentation());
-    batch = graph.encodeBatch(commands, {.sourceImages = batches});
-  });
-  ASSERT_EQ(together.numberOfImages(), 3u);
-  ASSERT_EQ(batch.size(), 3u);
-  Values each;
-  for (const Image& image : batch) {
-    const Values values = image.read<float>();
-    each.insert(each.end(), values.begin(), values.end());
+  NNAdditionNode cut({.leftSource = x, .rightSource = x});  // its state has a mask
+  cut.setMaximumValue(0.5F);
+  const auto batchNormalization = std::make_shared<Normalization>();
+  return {CNNConvolutionNode({.source = x, .weights = weights}),
+          CNNConvolutionTransposeNode({.source = x, .weights = weights}),
+          CNNNeuronTanHNode({.source = x}),
+          CNNPoolingMaxNode({.source = x, .filterSize = 2}),
+          CNNPoolingL2NormNode({.source = x, .filterSize = 3, .stride = 1}),
+          CNNSpatialNormalizationNode({.source = x}),
+          CNNCrossChannelNormalizationNode({.source = x}),
+          CNNBatchNormalizationNode({.source = x, .dataSource = batchNormalization}),
+          CNNSoftMaxNode({.source = x}),
+          CNNDropoutNode({.source = x}),
+          CNNUpsamplingBilinearNode({.source = x, .integerScaleFactorX = 2, .integerScaleFactorY = 2}),
+          NNReshapeNode({.source = x, .resultWidth = 2, .resultHeight = 4, .resultFeatureChannels = 8}),
+          NNReductionSpatialMeanNode({.source = x}),
+          NNConcatenationNode({.sources = {x, x}}),
+          cut};
+}
+
+/// The images of a container have the results, and the gradients, of a batch.
+TEST_P(GraphEncodeTest, AContainerIsABatch) {
+  testing::Random random(4);
+  const Image container(
+      device, {.channelFormat = kFloat32, .width = 4, .height = 4, .featureChannels = 4, .numberOfImages = 3});
+  Values values(3 * 4 * 4 * 4);
+  for (float& value : values) value = static_cast<float>(random.uniform(-1, 1));
+  container.write(values);
+  for (const NNFilterNode& node : filtersOn(input("x"))) {
+    SCOPED_TRACE(detail::implementation(node).name());
+    const NNFilterNode end = node.trainingGraph().front();  // with the result as its own gradient
+    NNGraph together = graphOf(end), apart = graphOf(end);
+    Image whole;
+    ImageBatch batch;
+    execute(device, [&](CommandBuffer& commands) {
+      whole = together.encode(commands, {.sourceImages = {container}});
+      batch = apart.encodeBatch(commands, {.sourceImages = {container.batchRepresentation()}});
+    });
+    EXPECT_EQ(whole.numberOfImages(), 3u);
+    ASSERT_EQ(batch.size(), 3u);
+    Values each;
+    for (const Image& image : batch) {
+      const Values one = image.read<float>();
+      each.insert(each.end(), one.begin(), one.end());
+    }
+    EXPECT_EQ(whole.read<float>(), each);
+    CommandBuffer commands = device.makeCommandQueue().makeCommandBuffer();
+    expectRefused([&] { together.encodeBatch(commands, {.sourceImages = {{container}}}); },
+                  "holds 3 images, but in a batch each holds one");
   }
-  EXPECT_EQ(together.read<float>(), each);
-  CommandBuffer commands = device.makeCommandQueue().makeCommandBuffer();
-  expectRefused(
-      [&] {
-        graph.encodeBatch(commands, {.sourceImages = {{images[0]}, {images[1]}}});
-      },
-      "holds 3 images, but in a batch each holds one");
 }
 
 // --- executeAsync ---------------------------------------------------------------------------------------------------
