@@ -342,6 +342,29 @@ TEST_P(FusionOnDevice, ANeuronSavesOneRounding) {
   }
 }
 
+/// A gradient that starts before the neuron reads the state of the filter that computes it.
+TEST_P(FusionOnDevice, AGradientThatLeavesOutTheNeuron) {
+  for (const bool isConvolution : {true, false}) {
+    const Pair pair(isConvolution);
+    const auto ends = pair.before.trainingGraph({.sourceGradient = input("g")});
+    ASSERT_EQ(ends.size(), 1u);
+    const auto run = [&](bool allowFusion) {
+      NNGraph graph(device, {.resultImages = {pair.neuron.resultImage(), ends.front().resultImage()},
+                             .allowFusion = allowFusion});
+      graph.format = ImageFeatureChannelFormat::float32;
+      const Image image =
+          testing::imageOf(device, {kSize, kSize, kChannels}, testing::counting(kSize * kSize * kChannels, -40));
+      Image result;
+      ImageBatch others;
+      testing::execute(device, [&](CommandBuffer& commands) {
+        result = graph.encode(commands, {.sourceImages = {image, image}, .intermediateImages = &others});
+      });
+      return std::pair{result.read<float>(), others.front().read<float>()};
+    };
+    EXPECT_EQ(run(true), run(false)) << (isConvolution ? "convolution" : "normalization");
+  }
+}
+
 /// Copies and places change no bit.
 TEST_P(FusionOnDevice, ConcatenationsInPlaceAreTheSame) {
   const NNImageNode x = input("x");
