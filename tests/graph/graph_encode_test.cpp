@@ -285,6 +285,24 @@ TEST_P(GraphEncodeTest, WhatIsRefusedLeavesSourcesAsTheyWere) {
   });
 }
 
+TEST_P(GraphEncodeTest, WhatBecomesOfTheDescriptionAfterwardsDoesNotMatter) {
+  const auto a = scaled(input("x"), 2), b = scaled(a.resultImage(), 3);
+  b.resultImage().setHandle(input("b").handle());
+  NNGraph graph = graphOf(b);
+  for (const NNFilterNode& node : std::vector<NNFilterNode>{a, b}) {
+    node.resultImage().setHandle(input("other").handle());
+    node.resultImage().setExportFromGraph(true);
+    node.resultState().setExportFromGraph(true);
+    node.resultImage().setFormat(ImageFeatureChannelFormat::unorm8);
+    node.setLabel("other");
+  }
+  EXPECT_TRUE(graph.intermediateImageHandles().empty());
+  EXPECT_TRUE(graph.resultStateHandles().empty());
+  ASSERT_TRUE(graph.resultHandle());
+  EXPECT_EQ(graph.resultHandle()->label(), "b");
+  EXPECT_EQ(run(graph, {row({5})}), Values{30});
+}
+
 // --- Formats --------------------------------------------------------------------------------------------------------
 
 TEST_P(GraphEncodeTest, FormatsOfTheGraphAndOfNodes) {
