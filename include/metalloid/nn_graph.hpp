@@ -57,7 +57,8 @@ class NNGraph : public Kernel {
   /// What makes the results. Default: ordinary images.
   std::shared_ptr<ImageAllocator> destinationImageAllocator = Image::defaultAllocator();
 
-  /// The order of `sourceImages`: that of first use. A node without a handle has one without a label here.
+  /// The order of `sourceImages`: that of first use in the order of encoding. A node without a handle has one without a
+  /// label here.
   std::vector<std::shared_ptr<metalloid::Handle>> sourceImageHandles() const;
   std::vector<std::shared_ptr<metalloid::Handle>> sourceStateHandles() const;        ///< The order of `sourceStates`.
   std::vector<std::shared_ptr<metalloid::Handle>> intermediateImageHandles() const;  ///< That of `intermediateImages`.

@@ -60,7 +60,7 @@ class GradientKernel final : public SingleKernel<K> {
   }
 
  private:
-  bool reloads_;  // there is no forward kernel in the graph to do it
+  bool reloads_;  // there is no forward kernel in the graph that has these weights and does it
 };
 
 template <class K>
@@ -90,20 +90,7 @@ class ConvolutionGradientFilter final : public Filter {
   Kind kind() const { return kind_; }
 
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&,
-                                          const BuildContext& context) const override {
-    const GraphNode& forward = *sourceStates.front();
-    const auto& weights = weightsOf(device, className(), weights_, context);
-    const bool needsParameters = style != NNTrainingStyle::UpdateDeviceNone || forward.state.isExported;
-    const bool reloads = !context.kernelOf(forward);
-    switch (kind_) {
-      case Kind::fullyConnected:
-        return gradientKernel(CNNFullyConnectedGradient(device, weights), needsParameters, reloads);
-      case Kind::transpose:
-        return gradientKernel(CNNConvolutionTransposeGradient(device, weights), needsParameters, reloads);
-      default:
-        return gradientKernel(CNNConvolutionGradient(device, weights), needsParameters, reloads);
-    }
-  }
+                                          const BuildContext& context) const override;
 
   NNTrainingStyle style = NNTrainingStyle::UpdateDeviceGPU;
 
@@ -179,6 +166,23 @@ class ConvolutionFilter final : public Filter {
   Kind kind_;
   std::shared_ptr<CNNConvolutionDataSource> weights_;
 };
+
+std::unique_ptr<GraphKernel> ConvolutionGradientFilter::makeKernel(const Device& device, const GraphNode&,
+                                                                   const BuildContext& context) const {
+  const GraphNode& forward = *sourceStates.front();
+  const auto& weights = weightsOf(device, className(), weights_, context);
+  const bool needsParameters = style != NNTrainingStyle::UpdateDeviceNone || forward.state.isExported;
+  const bool reloads =
+      !context.kernelOf(forward) || static_cast<const ConvolutionFilter&>(*forward.filter).weights() != weights_;
+  switch (kind_) {
+    case Kind::fullyConnected:
+      return gradientKernel(CNNFullyConnectedGradient(device, weights), needsParameters, reloads);
+    case Kind::transpose:
+      return gradientKernel(CNNConvolutionTransposeGradient(device, weights), needsParameters, reloads);
+    default:
+      return gradientKernel(CNNConvolutionGradient(device, weights), needsParameters, reloads);
+  }
+}
 
 Ref<RefCounted> makeConvolution(Kind kind, const NNImageNode& source, const NNStateNode& state,
                                 const std::shared_ptr<CNNConvolutionDataSource>& weights) {

@@ -66,6 +66,7 @@ class Fusion {
     }
     if (!gradient && activation.state && !plan_.states[*activation.state].readers.empty())
       return inhibited("its gradient needs what it reads");
+    if (isLeftOutByGradient(producer, gradient)) return inhibited("a gradient begins before it");
 
     producer.fusedNeuron = neuron;
     producer.fused.push_back(activation.name);
@@ -96,6 +97,16 @@ class Fusion {
     return nextFilter.canTakeNeuronGradient() && plan_.steps[next].sources.front() == gradient.result &&
            plan_.steps[producer].state && !plan_.steps[next].sourceStates.empty() &&
            plan_.steps[next].sourceStates.front() == *plan_.steps[producer].state;
+  }
+
+  /// Whether a gradient that could compute that of the neuron, and then must, begins before it: all but the one that
+  /// reads the result of `gradient`, the neuron's.
+  bool isLeftOutByGradient(const PlannedStep& producer, std::optional<std::size_t> gradient) const {
+    if (!producer.state) return false;
+    return std::ranges::any_of(plan_.states[*producer.state].readers, [&](std::size_t reader) {
+      const bool follows = gradient && plan_.images[plan_.steps[*gradient].result].readers.front() == reader;
+      return filterOf(reader).canTakeNeuronGradient() && !follows;
+    });
   }
 
   void fuseGradient(std::size_t step, const NNNeuronDescriptor& neuron) {

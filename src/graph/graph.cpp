@@ -361,19 +361,19 @@ void Graph::encode(CommandBuffer& commandBuffer, const NNGraph& graph, Encode& c
 
   // Temporary sources lose one read for each input, however often kernels read them.
   SourceReads reads;
-  for (const auto& batch : call.sourceImages) {
-    for (const Image& image : batch) {
-      if (image.isTemporary()) reads.hold(implementation(image));
-    }
-  }
-  for (const auto& batch : call.sourceStates) {
-    for (const State& state : batch) {
-      if (state.isTemporary()) reads.hold(implementation(state));
-    }
-  }
   auto& target = implementation(commandBuffer);
   const std::size_t mark = target.records().size();
   try {
+    for (const auto& batch : call.sourceImages) {
+      for (const Image& image : batch) {
+        if (image.isTemporary()) reads.hold(implementation(image));
+      }
+    }
+    for (const auto& batch : call.sourceStates) {
+      for (const State& state : batch) {
+        if (state.isTemporary()) reads.hold(implementation(state));
+      }
+    }
     size(run);
     place(run);
     record(run);

@@ -87,7 +87,10 @@ std::vector<std::shared_ptr<Handle>> NNGraph::resultStateHandles() const {
   return handles;
 }
 
-std::shared_ptr<Handle> NNGraph::resultHandle() const { return graph_->results().front().node->image.handle; }
+std::shared_ptr<Handle> NNGraph::resultHandle() const {
+  const auto& result = graph_->plan().results.front();
+  return result ? graph_->plan().images[*result].properties.handle : graph_->results().front().node->image.handle;
+}
 bool NNGraph::resultImageIsNeeded() const { return graph_->results().front().isNeeded; }
 
 namespace {

@@ -59,7 +59,8 @@ class Planner {
       GraphNode* const node = pending.back();
       pending.pop_back();
       if (!node->filter) continue;
-      if (hasEffect(*node->filter) || node->image.isExported) {
+      const bool leavesState = node->filter->stateKind() != StateKind::none;
+      if (hasEffect(*node->filter) || node->image.isExported || (leavesState && node->state.isExported)) {
         required.push_back(node);
         continue;  // what it reads comes with it
       }
@@ -97,7 +98,6 @@ class Planner {
           enter(state);
         } else if (!states_.contains(&state)) {
           states_[&state] = plan_.states.size();
-          plan_.sourceStates.push_back(plan_.states.size());
           plan_.states.push_back(
               {.node = Ref<GraphNode>(&state), .properties = state.state, .isInput = true, .readers = {}});
         }
@@ -118,7 +118,6 @@ class Planner {
                             .isInput = true,
                             .readers = {},
                             .concatenation = {}});
-    plan_.sourceImages.push_back(images_[&node]);
   }
 
   void addStep(GraphNode& node) {
@@ -158,10 +157,17 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
+  /// Who reads what, and the inputs in the order of their first use.
   void findReaders() {
+    const auto read = [](auto& object, std::size_t step, std::vector<std::size_t>& inputs, std::size_t number) {
+      if (object.isInput && object.readers.empty()) inputs.push_back(number);
+      object.readers.push_back(step);
+    };
     for (std::size_t index = 0; index < plan_.steps.size(); ++index) {
-      for (const std::size_t source : plan_.steps[index].sources) plan_.images[source].readers.push_back(index);
-      for (const std::size_t state : plan_.steps[index].sourceStates) plan_.states[state].readers.push_back(index);
+      for (const std::size_t source : plan_.steps[index].sources)
+        read(plan_.images[source], index, plan_.sourceImages, source);
+      for (const std::size_t state : plan_.steps[index].sourceStates)
+        read(plan_.states[state], index, plan_.sourceStates, state);
     }
   }
 

@@ -17,8 +17,13 @@ class SourceReads {
 
   /// As they were: nothing has been encoded.
   void restore() {
-    for (auto& [object, held] : images_) object->setReadCount(held.count);
-    for (auto& [object, held] : states_) object->setReadCount(held.count);
+    const auto reset = [](auto& held) {
+      for (auto& [object, one] : held) {
+        if (one.count > 0) object->setReadCount(one.count);  // what has no reads left has not been held
+      }
+    };
+    reset(images_);
+    reset(states_);
   }
 
   /// One less for each input.
