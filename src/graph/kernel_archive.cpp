@@ -16,7 +16,7 @@
 namespace metalloid::detail {
 namespace {
 
-// The classes here are the library's own; what an archive says of them is data.
+// A kernel that a node can have needs a row below.
 
 void visitShape(SettingsVisitor& visitor, ReshapeShape& shape) {
   visitor.visit("resultWidth", shape.width);
