@@ -16,16 +16,17 @@
 namespace metalloid::detail {
 namespace {
 
-// A kernel that a node can have needs a row below.
+// Settings that a node's kernel has besides those of the kernels in it.
 
+constexpr std::string_view kShape = "NNReshapeShape";
 void visitShape(SettingsVisitor& visitor, ReshapeShape& shape) {
   visitor.visit("resultWidth", shape.width);
   visitor.visit("resultHeight", shape.height);
   visitor.visit("resultFeatureChannels", shape.channels);
 }
-constexpr std::string_view kShape = "NNReshapeShape";
 
 constexpr std::string_view kStatistics = "CNNBatchNormalizationFlags";
+void visitStatistics(SettingsVisitor& visitor, bool& calculates) { visitor.visit("calculatesStatistics", calculates); }
 
 template <class T, class Visit>
 void write(Archiver& archiver, std::string_view className, T& value, Visit visit) {
@@ -41,27 +42,26 @@ T read(Unarchiver& coder, std::string_view className, Visit visit) {
   reader.finish();
   return value;
 }
-void visitStatistics(SettingsVisitor& visitor, bool& calculates) { visitor.visit("calculatesStatistics", calculates); }
 
-using Kernel = std::unique_ptr<GraphKernel>;
+using Made = std::unique_ptr<GraphKernel>;
 
 template <class K>
-Kernel plain(Unarchiver& coder, const Device& device) {
+Made plain(Unarchiver& coder, const Device& device) {
   return single(K(coder, device));
 }
 template <class K>
-Kernel convolutionGradient(Unarchiver& coder, const Device& device) {
+Made convolutionGradient(Unarchiver& coder, const Device& device) {
   return std::make_unique<ConvolutionGradientKernel<K>>(K(coder, device), false);
 }
-Kernel reshape(Unarchiver& coder, const Device& device) {
+Made reshape(Unarchiver& coder, const Device& device) {
   NNReshape kernel(coder, device);
   return std::make_unique<ReshapeKernel>(std::move(kernel), read<ReshapeShape>(coder, kShape, visitShape));
 }
-Kernel batchNormalization(Unarchiver& coder, const Device& device) {
+Made batchNormalization(Unarchiver& coder, const Device& device) {
   CNNBatchNormalization kernel(coder, device);
   return std::make_unique<BatchNormalizationKernel>(std::move(kernel), read<bool>(coder, kStatistics, visitStatistics));
 }
-Kernel batchNormalizationGradient(Unarchiver& coder, const Device& device) {
+Made batchNormalizationGradient(Unarchiver& coder, const Device& device) {
   CNNBatchNormalizationGradient gradient(coder, device);
   return std::make_unique<BatchNormalizationGradientKernel>(CNNBatchNormalizationStatisticsGradient(coder, device),
                                                             std::move(gradient));
@@ -75,7 +75,7 @@ struct Number {
 /// A kernel class and what its filters read.
 struct Row {
   std::string_view className;
-  Kernel (*read)(Unarchiver& coder, const Device& device);
+  Made (*read)(Unarchiver& coder, const Device& device);
   Number images, states;
 };
 
@@ -90,6 +90,7 @@ constexpr Row gradient(std::string_view className) {
   return {className, plain<K>, kTwo, kOne};
 }
 
+/// Every kernel that a node can have.
 constexpr Row kRows[] = {
     {"CNNAdd", plain<CNNAdd>, kTwo, kNone},
     {"CNNSubtract", plain<CNNSubtract>, kTwo, kNone},
@@ -179,7 +180,7 @@ std::unique_ptr<GraphKernel> readKernel(Unarchiver& coder, const Device& device,
   const auto row = std::find_if(std::begin(kRows), std::end(kRows),
                                 [&](const Row& candidate) { return candidate.className == className; });
   if (row == std::end(kRows)) refuseSetting("NNGraph", "kernel", fmt::format("no node has a {}.", className));
-  Kernel kernel = row->read(coder, device);
+  Made kernel = row->read(coder, device);
   const auto* const concatenation = dynamic_cast<const NNConcatenation*>(&kernel->kernel());
   const bool reads = row->images.contains(step.sources.size()) && row->states.contains(step.sourceStates.size()) &&
                      (!concatenation || concatenation->numberOfSources() == step.sources.size());
