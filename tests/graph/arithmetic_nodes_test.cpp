@@ -33,7 +33,7 @@ void checkForward(const std::string& name) {
   EXPECT_EQ(node.secondaryStrideInFeatureChannels(), 1u);
   for (const std::size_t count : {0u, 1u, 3u})
     expectRefused([&] { Node({.sources = std::vector(count, x)}); }, std::to_string(count) + " are given");
-  expectRefused([&] { Node({.leftSource = x, .rightSource = {}}); }, "rightSource is nil");
+  expectRefused([&] { Node({.leftSource = x, .rightSource = {}}); }, "The rightSource of ");
   expectRefused([&] { node.setPrimaryStrideInPixelsX(2); }, "must be 0 or 1");
   expectRefused([&] { node.setSecondaryStrideInFeatureChannels(2); }, "must be 0 or 1");
   expectRefused([&] { node.gradientFilter(input("g")); }, name);

@@ -57,7 +57,7 @@ TEST(LossNodesTest, ALossIsItsOwnGradient) {
   EXPECT_FALSE(node.resultState());
   expectRefused([&] { node.gradientFilter(g); }, "CNNLossNode");
   expectRefused([&] { node.gradientFilters(g); }, "is its own gradient");
-  expectRefused([&] { CNNLossNode({.source = {}, .lossDescriptor = kLoss}); }, "source is nil");
+  expectRefused([&] { CNNLossNode({.source = {}, .lossDescriptor = kLoss}); }, "The source of CNNLossNode is nil");
 }
 
 TEST(LossNodesTest, RefusesWhatTheKernelRefuses) {
@@ -95,7 +95,8 @@ TEST(LossNodesTest, ForwardLoss) {
   expectGradient(made[0], false);
   expectGradient(made[1], true);
   expectRefused([&] { NNForwardLossNode({.sources = {y}, .lossDescriptor = kLoss}); }, "1 sources are given");
-  expectRefused([&] { NNForwardLossNode({.source = y, .labels = {}, .lossDescriptor = kLoss}); }, "labels is nil");
+  expectRefused([&] { NNForwardLossNode({.source = y, .labels = {}, .lossDescriptor = kLoss}); },
+                "The labels of NNForwardLossNode is nil");
 }
 
 TEST(LossNodesTest, LossGradientByHand) {

@@ -188,7 +188,7 @@ void checkTrained(const std::string& name) {
   EXPECT_EQ(byHand.trainingStyle(), NNTrainingStyle::UpdateDeviceGPU);
 
   expectRefused([&] { Forward({.source = x, .dataSource = nullptr}); }, name + "Node");
-  expectRefused([&] { Forward({.source = {}, .dataSource = source}); }, "source is nil");
+  expectRefused([&] { Forward({.source = {}, .dataSource = source}); }, "NormalizationNode \"norm\" is nil");
   const NNGradientStateNode other(CNNSoftMaxNode({.source = x}).resultState());
   expectRefused([&] { Gradient({.sourceGradient = g, .sourceImage = x, .gradientState = other}); }, "CNNSoftMaxNode");
 }

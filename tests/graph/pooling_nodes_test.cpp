@@ -53,7 +53,7 @@ void checkPooling(const std::string& name) {
 
   expectRefused([&] { Forward({.source = x}); }, "kernelWidth of a " + name + "Node is 0");
   expectRefused([&] { Forward({.source = x, .kernelWidth = 2, .kernelHeight = 2}); }, "strideInPixelsX");
-  expectRefused([&] { Forward({.source = {}, .filterSize = 2}); }, "source is nil");
+  expectRefused([&] { Forward({.source = {}, .filterSize = 2}); }, "The source of CNNPooling");
   expectRefused([&] { Gradient({.sourceGradient = g, .sourceImage = x, .gradientState = state}); }, "kernelWidth");
   expectRefused([&] { Gradient(NNFilterNode(node)); }, name + "GradientNode");
 }

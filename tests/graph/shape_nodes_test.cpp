@@ -70,9 +70,9 @@ TEST(ConcatenationNodesTest, AGradientForEachSource) {
               "NNConcatenationGradientNode", {g, y}, {state});
   expectRefused([&] { node.gradientFilter(g); }, "NNConcatenationNode");
   expectRefused([&] { NNConcatenationNode({.sources = {}}); }, "needs a source");
-  expectRefused([&] { NNConcatenationNode({.sources = {x, {}}}); }, "source is nil");
+  expectRefused([&] { NNConcatenationNode({.sources = {x, {}}}); }, "The source of NNConcatenationNode is nil");
   expectRefused([&] { NNConcatenationGradientNode({.sourceGradient = g, .sourceImage = g, .gradientState = state}); },
-                "no source of the concatenation");
+                "is no source of NNConcatenationNode");
 }
 
 TEST(SoftMaxNodesTest, GradientsReadTheResult) {
@@ -118,7 +118,7 @@ void checkReduction(const std::string& name) {
   node.setClipRectSource({{1, 2, 0}, {3, 4, 1}});
   EXPECT_EQ(node.clipRectSource(), (Region{{1, 2, 0}, {3, 4, 1}}));
   testing::expectNoGradient(node, name);
-  expectRefused([&] { Node({.source = {}}); }, "source is nil");
+  expectRefused([&] { Node({.source = {}}); }, "The source of NNReduction");
 }
 
 TEST(ReductionNodesTest, DefaultsWithoutGradient) {
