@@ -319,8 +319,6 @@ std::string_view name(ImageFeatureChannelFormat format) {
 
 namespace {
 
-using detail::implementation;
-
 class DefaultAllocator final : public ImageAllocator {
  public:
   Image image(CommandBuffer& commandBuffer, const ImageDescriptor& imageDescriptor, const Kernel&) override {

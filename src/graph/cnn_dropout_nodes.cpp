@@ -35,7 +35,7 @@ constexpr Class kForward{
 
 /// The kernel's own check, when the node is made: no device computes with it.
 P checked(const CNNDropoutArguments& settings, std::uint64_t nextImage = 0) {
-  CNNDropout(Device::named("null"), settings);
+  static_cast<void>(CNNDropout(Device::named("null"), settings));
   return {.settings = settings, .nextImage = nextImage};
 }
 

@@ -14,12 +14,11 @@ namespace {
 
 /// The kernel's own check, when the node is made: no device computes with it.
 const CNNLossDescriptor& checked(const CNNLossDescriptor& descriptor) {
-  CNNLoss(Device::named("null"), descriptor);
+  static_cast<void>(CNNLoss(Device::named("null"), descriptor));
   return descriptor;
 }
 
-// --- A loss that is its own gradient
-// -----------------------------------------------------------------------------------
+// --- A loss that is its own gradient ---------------------------------------------------------------------------------
 
 class LossFilter final : public Filter {
  public:
@@ -47,8 +46,7 @@ class InitialGradientFilter final : public Filter {
   }
 };
 
-// --- A loss with a gradient
-// --------------------------------------------------------------------------------------------
+// --- A loss with a gradient ------------------------------------------------------------------------------------------
 
 class ForwardLossBase : public Filter {
  public:

@@ -104,8 +104,7 @@ std::vector<GradientFilter> BatchNormalizationFilter::gradients(GraphNode& self,
   return gradientOf<BatchNormalizationGradientFilter>(*this, self, gradient);
 }
 
-// --- Instance and group normalization
-// ----------------------------------------------------------------------------------
+// --- Instance and group normalization --------------------------------------------------------------------------------
 
 struct Instance {
   using Kernel = CNNInstanceNormalization;
@@ -205,8 +204,7 @@ class PerImageGradientFilter final : public NormalizationFilter {
   }
 };
 
-// --- Making nodes
-// ------------------------------------------------------------------------------------------------------
+// --- Making nodes ----------------------------------------------------------------------------------------------------
 
 template <class F, class DataSource>
 Ref<RefCounted> makeNormalization(const NNImageNode& source, const std::shared_ptr<DataSource>& dataSource,

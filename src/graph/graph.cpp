@@ -55,6 +55,7 @@ class Building final : public BuildContext {
 
 std::vector<Plan::Wanted> wanted(const std::vector<Graph::Result>& results) {
   std::vector<Plan::Wanted> all;
+  all.reserve(results.size());
   for (const auto& result : results) all.push_back({result.node.get(), result.isNeeded});
   return all;
 }

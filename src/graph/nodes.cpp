@@ -118,8 +118,7 @@ void requireKind(const NNStateNode& node, const char* wanted, std::initializer_l
 using detail::GraphNode;
 using detail::StateKind;
 
-// --- Images
-// -----------------------------------------------------------------------------------------------------------
+// --- Images ----------------------------------------------------------------------------------------------------------
 
 NNImageNode::NNImageNode(const Arguments& arguments)
     : detail::Handle([&] {
@@ -161,8 +160,7 @@ void NNImageNode::setSynchronizeResource(bool value) const {
 bool NNImageNode::stopGradient() const { return detail::implementation(*this).image.stopsGradient; }
 void NNImageNode::setStopGradient(bool value) const { detail::implementation(*this).image.stopsGradient = value; }
 
-// --- States
-// -----------------------------------------------------------------------------------------------------------
+// --- States ----------------------------------------------------------------------------------------------------------
 
 const std::shared_ptr<metalloid::Handle>& NNStateNode::handle() const {
   return detail::implementation(*this).state.handle;
@@ -205,8 +203,7 @@ NNLabelsNode::NNLabelsNode(const NNStateNode& state) : NNStateNode(state) {
     detail::refuse(fmt::format("The state of {} is no NNLabelsNode.", detail::implementation(state).name()));
 }
 
-// --- Filters
-// ----------------------------------------------------------------------------------------------------------
+// --- Filters ---------------------------------------------------------------------------------------------------------
 
 NNImageNode NNFilterNode::resultImage() const { return detail::implementation(*this).imageNode(); }
 

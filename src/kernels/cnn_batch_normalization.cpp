@@ -221,8 +221,7 @@ void CNNBatchNormalization::visitSettings(detail::SettingsVisitor& visitor) {
   detail::visitParameters(visitor, "CNNBatchNormalization", device(), true, parameters_);
 }
 
-// --- Statistics
-// -------------------------------------------------------------------------------------------------------
+// --- Statistics ------------------------------------------------------------------------------------------------------
 
 CNNBatchNormalizationStatistics::CNNBatchNormalizationStatistics(const Device& device)
     : CNNKernel(device, "CNNBatchNormalizationStatistics") {}

@@ -31,8 +31,7 @@ detail::BatchNormalizationStateImplementation& readState(Encoding& encoding, con
 
 }  // namespace
 
-// --- Gradients for scale and shift
-// ------------------------------------------------------------------------------------
+// --- Gradients for scale and shift -----------------------------------------------------------------------------------
 
 CNNBatchNormalizationStatisticsGradient::CNNBatchNormalizationStatisticsGradient(
     const Device& device, const NNNeuronDescriptor& fusedNeuronDescriptor)
@@ -114,8 +113,7 @@ void CNNBatchNormalizationStatisticsGradient::visitSettings(detail::SettingsVisi
   neuron_.visit(visitor, device());
 }
 
-// --- Gradient for the source
-// ------------------------------------------------------------------------------------------
+// --- Gradient for the source -----------------------------------------------------------------------------------------
 
 CNNBatchNormalizationGradient::CNNBatchNormalizationGradient(const Device& device,
                                                              const NNNeuronDescriptor& fusedNeuronDescriptor)

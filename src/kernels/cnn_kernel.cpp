@@ -100,8 +100,7 @@ ForwardRecord recordOf(const ImageKernel& kernel, const ImageBatch& sources, con
 
 }  // namespace detail
 
-// --- One source
-// -------------------------------------------------------------------------------------------------------
+// --- One source ------------------------------------------------------------------------------------------------------
 
 SourceSettings CNNKernel::sourceSettings(std::size_t) const {
   return {.offset = offset,
@@ -169,8 +168,7 @@ void CNNKernel::visitSettings(detail::SettingsVisitor& visitor) {
   visit(visitor, "", shape_);
 }
 
-// --- Two sources
-// ------------------------------------------------------------------------------------------------------
+// --- Two sources -----------------------------------------------------------------------------------------------------
 
 SourceSettings CNNBinaryKernel::sourceSettings(std::size_t source) const {
   SourceSettings settings = source == 0
@@ -260,8 +258,7 @@ void CNNBinaryKernel::visitSettings(detail::SettingsVisitor& visitor) {
   visit(visitor, "secondary", secondary_);
 }
 
-// --- Gradients
-// --------------------------------------------------------------------------------------------------------
+// --- Gradients -------------------------------------------------------------------------------------------------------
 
 Image CNNGradientKernel::encode(CommandBuffer& commandBuffer, const Arguments& arguments) {
   ImageOperands operands{.sources = {{arguments.sourceGradient}, {arguments.sourceImage}},

@@ -113,7 +113,7 @@ CNNConvolutionWeightsAndBiasesState ConvolutionWeights::state() const {
       Ref<DeviceImplementation>(&detail::implementation(self.weights.device())));
   state->addVector(self.weights);
   if (self.biases) state->addVector(self.biases);
-  return stateHandle<CNNConvolutionWeightsAndBiasesState>(std::move(state));
+  return stateHandle<CNNConvolutionWeightsAndBiasesState>(state);
 }
 
 void ConvolutionWeights::reloadFromDataSource() const {
@@ -201,7 +201,7 @@ CNNConvolutionWeightsAndBiasesState ConvolutionWeights::exported(const Kernel& k
   if (self.biases)
     copy.add("biases", self.biases, "state's biases", state->addVector(self.biases.length(), DataType::float32));
   copy.record();
-  return stateHandle<CNNConvolutionWeightsAndBiasesState>(std::move(state));
+  return stateHandle<CNNConvolutionWeightsAndBiasesState>(state);
 }
 
 namespace {

@@ -207,8 +207,11 @@ bool overlapAnywhere(const ImageView& a, const ImageView& b) {
   if (aExtent == 0 || bExtent == 0) return false;
   const auto aAll = intervals(a), bAll = intervals(b);
   for (const Interval& one : aAll) {
-    const Interval from{reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(one.begin) - bExtent), 0};
-    for (auto it = std::lower_bound(bAll.begin(), bAll.end(), from);
+    const auto address = reinterpret_cast<std::uintptr_t>(one.begin);
+    const auto endsBefore = [&](const Interval& other) {
+      return reinterpret_cast<std::uintptr_t>(other.begin) + bExtent < address;
+    };
+    for (auto it = std::partition_point(bAll.begin(), bAll.end(), endsBefore);
          it != bAll.end() && std::less<>()(it->begin, one.begin + aExtent); ++it) {
       if (overlap(rowsOf(a, one.image), rowsOf(b, it->image))) return true;
     }

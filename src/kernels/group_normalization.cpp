@@ -78,7 +78,7 @@ StateBatch GroupNormalizationKernel::makeResultStates(const ResultStateArguments
       vector.setReadCount(all);  // it is the state's reads that count
       state->addVector(vector);
     }
-    states.push_back(stateHandle<State>(std::move(state)));
+    states.push_back(stateHandle<State>(state));
   }
   return states;
 }

@@ -96,8 +96,7 @@ void visitLoss(detail::SettingsVisitor& visitor, std::string_view className, CNN
 
 }  // namespace
 
-// --- The value
-// --------------------------------------------------------------------------------------------------------
+// --- The value -------------------------------------------------------------------------------------------------------
 
 NNForwardLoss::NNForwardLoss(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : CNNKernel(device, "NNForwardLoss"),
@@ -130,7 +129,7 @@ State NNForwardLoss::makeResultState(const ResultStateArguments& arguments) {
       detail::Ref<detail::DeviceImplementation>(&detail::implementation(device())), arguments.commandBuffer,
       detail::recordOf(*this, {arguments.sources.front()}, arguments.destination));
   state->settings = settings();
-  return detail::stateHandle<NNGradientState>(std::move(state));
+  return detail::stateHandle<NNGradientState>(state);
 }
 
 void NNForwardLoss::adjustDestination(const ImageBatch&, const StateBatch&, ImageDescriptor& suggested) {
@@ -180,8 +179,7 @@ void NNForwardLoss::visitSettings(detail::SettingsVisitor& visitor) {
   visitLoss(visitor, "NNForwardLoss", descriptor_, *this);
 }
 
-// --- The gradient
-// -----------------------------------------------------------------------------------------------------
+// --- The gradient ----------------------------------------------------------------------------------------------------
 
 NNLossGradient::NNLossGradient(const Device& device, const CNNLossDescriptor& lossDescriptor)
     : CNNBinaryKernel(device, "NNLossGradient"),
@@ -260,8 +258,7 @@ void NNLossGradient::visitSettings(detail::SettingsVisitor& visitor) {
   visitor.visit("appliesReduction", appliesReduction);
 }
 
-// --- The seed
-// ---------------------------------------------------------------------------------------------------------
+// --- The seed --------------------------------------------------------------------------------------------------------
 
 NNInitialGradient::NNInitialGradient(const Device& device) : CNNKernel(device, "NNInitialGradient") {}
 NNInitialGradient::NNInitialGradient(Unarchiver& coder, const Device& device) : NNInitialGradient(device) {

@@ -17,8 +17,7 @@ namespace {
 using detail::Encoding;
 using operations::MatrixView;
 
-// --- Descriptor
-// --------------------------------------------------------------------------------------------------------
+// --- Descriptor ------------------------------------------------------------------------------------------------------
 
 [[noreturn]] void refuse(std::string message) { throw Error(ErrorCode::invalidArgument, std::move(message)); }
 
@@ -197,8 +196,7 @@ void encodeUpdate(NNOptimizerAdam& optimizer, const CommandBuffer& commandBuffer
 
 }  // namespace
 
-// --- What every optimizer has
-// ------------------------------------------------------------------------------------------
+// --- What every optimizer has ----------------------------------------------------------------------------------------
 
 NNOptimizer::NNOptimizer(const Device& device, std::string_view className, const NNOptimizerDescriptor& descriptor)
     : Kernel(device, className), applyGradientClipping(descriptor.applyGradientClipping), descriptor_(descriptor) {
@@ -222,8 +220,7 @@ void NNOptimizer::visitSettings(detail::SettingsVisitor& visitor) {
   checkDecoded("NNOptimizer", [&] { check("NNOptimizer", descriptor_); });
 }
 
-// --- Stochastic gradient descent
-// ---------------------------------------------------------------------------------------
+// --- Stochastic gradient descent -------------------------------------------------------------------------------------
 
 using SGD = NNOptimizerStochasticGradientDescent;
 
@@ -260,8 +257,7 @@ void SGD::visitSettings(detail::SettingsVisitor& visitor) {
   checkDecoded(kSGD, [&] { requireFinite(kSGD, "momentumScale", momentumScale_); });
 }
 
-// --- RMSProp
-// -----------------------------------------------------------------------------------------------------------
+// --- RMSProp ---------------------------------------------------------------------------------------------------------
 
 NNOptimizerRMSProp::NNOptimizerRMSProp(const Device& device, float learningRate)
     : NNOptimizerRMSProp(device, {.optimizerDescriptor = {.learningRate = learningRate}}) {}
@@ -301,8 +297,7 @@ void NNOptimizerRMSProp::visitSettings(detail::SettingsVisitor& visitor) {
   });
 }
 
-// --- Adam
-// --------------------------------------------------------------------------------------------------------------
+// --- Adam ------------------------------------------------------------------------------------------------------------
 
 NNOptimizerAdam::NNOptimizerAdam(const Device& device, float learningRate)
     : NNOptimizerAdam(device, {.optimizerDescriptor = {.learningRate = learningRate}}) {}

@@ -8,7 +8,6 @@
 namespace metalloid::reference {
 namespace {
 
-using operations::ImageView;
 using operations::Window;
 
 /// Calls f(q, p, y, x) for every tap of output (j, i) that stands on a pixel, which may lie outside the source.

@@ -8,7 +8,6 @@
 namespace metalloid::reference {
 namespace {
 
-using operations::ImageView;
 using operations::Window;
 
 /// Calls f(y, x) with the source position of every tap of output pixel (y, x).
