@@ -37,10 +37,17 @@ __device__ inline double load(const std::byte* address, DataType type) {
       return static_cast<double>(*reinterpret_cast<const std::uint16_t*>(address));
     case DataType::uInt32:
       return static_cast<double>(*reinterpret_cast<const std::uint32_t*>(address));
+    case DataType::unorm8:
+      return static_cast<double>(*reinterpret_cast<const std::uint8_t*>(address)) / 255;
+    case DataType::unorm16:
+      return static_cast<double>(*reinterpret_cast<const std::uint16_t*>(address)) / 65535;
     default:
       return static_cast<double>(*reinterpret_cast<const float*>(address));
   }
 }
+
+/// A share of `one`: clamped, rounded to nearest even; NaN becomes 0.
+__device__ inline double normalized(double value, double one) { return value > 0 ? rint(fmin(value, 1.0) * one) : 0; }
 
 /// Rounds once, from double to the element's type.
 __device__ inline void store(std::byte* address, DataType type, double value) {
@@ -53,6 +60,12 @@ __device__ inline void store(std::byte* address, DataType type, double value) {
       return;
     case DataType::uInt32:
       *reinterpret_cast<std::uint32_t*>(address) = static_cast<std::uint32_t>(value);
+      return;
+    case DataType::unorm8:
+      *reinterpret_cast<std::uint8_t*>(address) = static_cast<std::uint8_t>(normalized(value, 255));
+      return;
+    case DataType::unorm16:
+      *reinterpret_cast<std::uint16_t*>(address) = static_cast<std::uint16_t>(normalized(value, 65535));
       return;
     default:
       *reinterpret_cast<float*>(address) = static_cast<float>(value);
