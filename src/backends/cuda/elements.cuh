@@ -103,30 +103,40 @@ __device__ inline std::uint32_t word(const VectorView& view, std::size_t k, std:
   return *reinterpret_cast<const std::uint32_t*>(view.data + k * view.vectorBytes + j * sizeof(std::uint32_t));
 }
 
-/// The neuron formulas with the type chosen at run time.
+// The neuron formulas with the type chosen at run time. Not inlined: sixteen formulas in every kernel would be minutes
+// of compilation, and memory is the limit of those that choose at run time.
+
 template <int kType = 0>
-__device__ float neuronValue(const math::Neuron& neuron, float x, float slope) {
+__device__ float chosenNeuronValue(const math::Neuron& neuron, float x, float slope) {
   if (static_cast<int>(neuron.type) == kType) {
     return math::scalar::neuronValue<static_cast<CNNNeuronType>(kType)>(math::scalar::FloatOps{}, neuron, x, slope);
   }
   if constexpr (kType + 1 < static_cast<int>(CNNNeuronType::count)) {
-    return neuronValue<kType + 1>(neuron, x, slope);
+    return chosenNeuronValue<kType + 1>(neuron, x, slope);
   } else {
     return x;
   }
 }
 
 template <int kType = 0>
-__device__ float neuronDerivative(const math::Neuron& neuron, float x, float slope) {
+__device__ float chosenNeuronDerivative(const math::Neuron& neuron, float x, float slope) {
   if (static_cast<int>(neuron.type) == kType) {
     return math::scalar::neuronDerivative<static_cast<CNNNeuronType>(kType)>(math::scalar::FloatOps{}, neuron, x,
                                                                              slope);
   }
   if constexpr (kType + 1 < static_cast<int>(CNNNeuronType::count)) {
-    return neuronDerivative<kType + 1>(neuron, x, slope);
+    return chosenNeuronDerivative<kType + 1>(neuron, x, slope);
   } else {
     return 1;
   }
+}
+
+__device__ __noinline__ inline float neuronValue(const math::Neuron& neuron, float x, float slope) {
+  return chosenNeuronValue(neuron, x, slope);
+}
+
+__device__ __noinline__ inline float neuronDerivative(const math::Neuron& neuron, float x, float slope) {
+  return chosenNeuronDerivative(neuron, x, slope);
 }
 
 /// Whether an earlier check of this command buffer has failed, after which nothing lasting is written.

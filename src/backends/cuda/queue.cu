@@ -124,6 +124,10 @@ Queue::~Queue() {
 void Queue::release() {
   // Kept for the next queue: streams and workspaces are slow to make. Graphs are of no use to another.
   recordings_.clear();
+  {
+    std::scoped_lock lock(mutex_);
+    statistics_ = {};
+  }
   memory_.keep(this);
 }
 
