@@ -111,10 +111,13 @@ __device__ float derivativeOf(const math::Neuron& neuron, float z) {
   }
 }
 
-template <class Visitor>
+template <class T, class Visitor>
 void dispatchKind(CNNNeuronType type, const Visitor& visitor) {
-  const bool isSimple = type == CNNNeuronType::none || type == CNNNeuronType::reLU;
-  if (isSimple) return visitor(std::integral_constant<NeuronKind, NeuronKind::noneOrReLU>{});
+  if constexpr (std::is_same_v<T, float>) {  // 16-bit elements choose at run time
+    if (type == CNNNeuronType::none || type == CNNNeuronType::reLU) {
+      return visitor(std::integral_constant<NeuronKind, NeuronKind::noneOrReLU>{});
+    }
+  }
   visitor(std::integral_constant<NeuronKind, NeuronKind::any>{});
 }
 
@@ -297,7 +300,7 @@ void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
             "A copy did not start");
       firstRow = copy;
     }
-    dispatchKind(o.neuron.type, [&](auto kind) {
+    dispatchKind<T>(o.neuron.type, [&](auto kind) {
       launchColumnStatistics<T>(o.input.rows, o.input.columns, 1, ForwardBody<T, kind.value>{o, firstRow}, context);
     });
   });
@@ -305,7 +308,7 @@ void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
 
 void runThreePasses(const MatrixBatchNormalizationGradient& o, Context& context) {
   dispatchType(o.input.type, [&]<class T>(T) {
-    dispatchKind(o.neuron.type, [&](auto kind) {
+    dispatchKind<T>(o.neuron.type, [&](auto kind) {
       launchColumnStatistics<T>(o.input.rows, o.input.columns, 2, GradientBody<T, kind.value>{o}, context);
     });
   });

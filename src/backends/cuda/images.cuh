@@ -84,7 +84,7 @@ __device__ inline Place placeOf(const Images& images, std::size_t e, bool isSmal
 }
 
 template <class Body>
-__global__ void imageElementKernel(Images images, Body body) {
+__global__ void imageElementKernel(Images images, const __grid_constant__ Body body) {
   const std::size_t elements = images.elements(), stride = std::size_t{gridDim.x} * blockDim.x;
   const bool isSmall = elements <= 0xffffffffu;
   for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
@@ -120,7 +120,8 @@ struct ChannelRows {
 /// (blockDim.x / width)-th row of the block's chunk.
 template <class Value, class Store>
 __global__ void channelSumKernel(ChannelRows shape, std::size_t firstSlice, std::size_t chunkRows, unsigned width,
-                                 double2* partials, Value value, Store store) {
+                                 double2* partials, const __grid_constant__ Value value,
+                                 const __grid_constant__ Store store) {
   __shared__ double2 shared[256];
   const unsigned column = threadIdx.x % width, step = blockDim.x / width;
   const std::size_t slice = firstSlice + blockIdx.z, c = std::size_t{blockIdx.x} * width + column;

@@ -76,10 +76,95 @@ MatrixView patchesInPlace(const ImageView& source, const Patches& patches) {
           .rowBytes = source.images > 1 ? source.imageBytes : columns * sizeof(float)};
 }
 
+namespace {
+
+/// Windows in 32-bit numbers.
+struct SmallAxis {
+  int taps, step, base, tapStep;
+
+  __device__ int position(int output, int tap) const { return step * output + base + tapStep * tap; }
+};
+
+bool isSmall(const WindowAxis& axis, std::size_t outputs) {
+  constexpr std::ptrdiff_t kLimit = std::ptrdiff_t{1} << 28;
+  const auto fits = [](std::ptrdiff_t value) { return -kLimit < value && value < kLimit; };
+  return axis.divisor == 1 && fits(axis.base) && fits(axis.step) && fits(axis.tapStep) &&
+         fits(static_cast<std::ptrdiff_t>(outputs)) && fits(static_cast<std::ptrdiff_t>(axis.taps)) &&
+         fits(axis.step * static_cast<std::ptrdiff_t>(outputs)) &&
+         fits(axis.tapStep * static_cast<std::ptrdiff_t>(axis.taps));
+}
+
+SmallAxis smallOf(const WindowAxis& axis) {
+  return {static_cast<int>(axis.taps), static_cast<int>(axis.step), static_cast<int>(axis.base),
+          static_cast<int>(axis.tapStep)};
+}
+
+/// The usual windows over images of float32, some channels at a time; all counts fit 32 bits.
+struct SmallPatches {
+  SmallAxis y, x;
+  ImageEdgeMode edgeMode;
+  std::uint32_t outputs, width, taps, packs, elements;
+  std::size_t firstByte;
+};
+
+template <class Pack>
+__global__ void patchKernel(const __grid_constant__ Images source, const __grid_constant__ SmallPatches p,
+                            std::byte* matrix, std::size_t rowBytes) {
+  const auto height = static_cast<int>(source.height), width = static_cast<int>(source.width);
+  for (std::uint32_t e = blockIdx.x * blockDim.x + threadIdx.x; e < p.elements; e += gridDim.x * blockDim.x) {
+    const std::uint32_t element = e / p.packs, pack = e - element * p.packs;
+    const std::uint32_t row = element / p.taps, tap = element - row * p.taps;
+    const std::uint32_t n = row / p.outputs, output = row - n * p.outputs;
+    const std::uint32_t j = output / p.width, q = tap / static_cast<std::uint32_t>(p.x.taps);
+    int y = p.y.position(static_cast<int>(j), static_cast<int>(q));
+    int x =
+        p.x.position(static_cast<int>(output - j * p.width), static_cast<int>(tap) - static_cast<int>(q) * p.x.taps);
+    if (p.edgeMode == ImageEdgeMode::clamp) {
+      y = min(max(y, 0), height - 1);
+      x = min(max(x, 0), width - 1);
+    }
+    Pack value{};
+    if (y >= 0 && y < height && x >= 0 && x < width) {
+      const std::byte* const from = source.address(n, static_cast<std::size_t>(y), static_cast<std::size_t>(x), 0);
+      value = reinterpret_cast<const Pack*>(from + p.firstByte)[pack];
+    }
+    reinterpret_cast<Pack*>(matrix + row * rowBytes)[tap * p.packs + pack] = value;
+  }
+}
+
+/// False where the counts are too large or the images of another kind.
+bool gatherSmall(const ImageView& view, const Patches& patches, const MatrixView& matrix, Context& context) {
+  const std::size_t elements = matrix.rows * matrix.columns;
+  if (view.type != DataType::float32 || elements >= std::size_t{1} << 31 || elements == 0) return false;
+  if (view.width >= 1u << 28 || view.height >= 1u << 28) return false;
+  if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
+  const std::size_t firstByte = patches.firstChannel * sizeof(float);
+  const bool isPacked =
+      view.addresses.empty() && patches.channels % 4 == 0 &&
+      ((reinterpret_cast<std::uintptr_t>(view.data) | view.pixelBytes | view.rowBytes | view.imageBytes | firstByte) %
+       sizeof(float4)) == 0;
+  const std::size_t size = isPacked ? 4 : 1;
+  const SmallPatches p{.y = smallOf(patches.window.y),
+                       .x = smallOf(patches.window.x),
+                       .edgeMode = patches.edgeMode,
+                       .outputs = static_cast<std::uint32_t>(patches.height * patches.width),
+                       .width = static_cast<std::uint32_t>(patches.width),
+                       .taps = static_cast<std::uint32_t>(patches.taps()),
+                       .packs = static_cast<std::uint32_t>(patches.channels / size),
+                       .elements = static_cast<std::uint32_t>(elements / size),
+                       .firstByte = firstByte};
+  context.launch(isPacked ? patchKernel<float4> : patchKernel<float>, blocksFor(p.elements, 256, 1u << 20), 256,
+                 imagesOf(view, context), p, matrix.data, matrix.rowBytes);
+  return true;
+}
+
+}  // namespace
+
 MatrixView patchMatrix(const ImageView& view, const Patches& patches, Context& context) {
   if (const MatrixView direct = patchesInPlace(view, patches)) return direct;
   const std::size_t outputs = patches.height * patches.width, taps = patches.taps();
   const MatrixView matrix = scratchMatrix(view.images * outputs, taps * patches.channels, context);
+  if (gatherSmall(view, patches, matrix, context)) return matrix;
   const Images source = imagesOf(view, context);
   // The outputs of an image as rows, the taps as columns, to walk over all elements.
   const Images walk{.images = view.images, .height = outputs, .width = taps, .channels = patches.channels};

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 /// Windows read backwards: gradients ask which outputs have read a pixel, so that each pixel is written by one thread.
 namespace metalloid::cuda {
@@ -18,12 +19,19 @@ struct Outputs {
   std::ptrdiff_t first, last;
 };
 
-__host__ __device__ inline std::ptrdiff_t floorDivide(std::ptrdiff_t numerator, std::ptrdiff_t divisor) {
+__device__ inline std::ptrdiff_t floorDivide(std::ptrdiff_t numerator, std::ptrdiff_t divisor) {
+  if (divisor == 1) return numerator;
+  if (static_cast<std::int32_t>(numerator) == numerator && static_cast<std::int32_t>(divisor) == divisor) {
+    // 64-bit divisions cost many times as much.
+    const auto n = static_cast<std::int32_t>(numerator), d = static_cast<std::int32_t>(divisor);
+    const std::int32_t quotient = n / d;
+    return quotient * d > n ? quotient - 1 : quotient;
+  }
   const std::ptrdiff_t quotient = numerator / divisor;
   return quotient * divisor > numerator ? quotient - 1 : quotient;
 }
 
-__host__ __device__ inline std::ptrdiff_t ceilDivide(std::ptrdiff_t numerator, std::ptrdiff_t divisor) {
+__device__ inline std::ptrdiff_t ceilDivide(std::ptrdiff_t numerator, std::ptrdiff_t divisor) {
   return -floorDivide(-numerator, divisor);
 }
 
