@@ -171,9 +171,98 @@ void runGradientPlain(const CNNPoolingGradient& o, Context& context) {
   });
 }
 
+// --- Windows side by side
+// ---------------------------------------------------------------------------------------------
+
+/// One axis of windows that do not overlap, in 32-bit numbers: output o reads pixels first + step * o + [0, taps).
+struct SideBySide {
+  int taps, step, first, outputs, size, resultFirst;
+
+  /// The output that reads a pixel of the result, or -1.
+  __device__ int output(int pixel) const {
+    const int distance = pixel - first;
+    if (distance < 0) return -1;
+    const int o = distance / step;
+    return o < outputs && distance - o * step < taps ? o : -1;
+  }
+};
+
+struct DisjointMaxGradient {
+  Images source, gradient;
+  SideBySide y, x;
+
+  /// What the window gives one of its pixels: all of its gradient if the pixel is the first that is largest.
+  __device__ float at(std::size_t n, int pixelY, int pixelX, std::size_t c) const {
+    const int i = y.output(pixelY), j = x.output(pixelX);
+    if (i < 0 || j < 0) return 0;
+    const int top = y.first + i * y.step, left = x.first + j * x.step;
+    float best = 0;
+    int bestY = -1, bestX = -1;
+    bool readsZero = false;
+    for (int v = top; v < top + y.taps; ++v) {
+      for (int u = left; u < left + x.taps; ++u) {
+        if (v < 0 || v >= y.size || u < 0 || u >= x.size) {
+          readsZero = true;
+          continue;
+        }
+        const float value = *reinterpret_cast<const float*>(source.address(n, v, u, c));
+        if (bestY >= 0 && !(value > best) && !(isnan(value) && !isnan(best))) continue;
+        best = value;
+        bestY = v;
+        bestX = u;
+      }
+    }
+    if (bestY != pixelY || bestX != pixelX || (readsZero && best < 0)) return 0;
+    return *reinterpret_cast<const float*>(gradient.address(n, i, j, c));
+  }
+};
+
+SideBySide sideBySide(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t resultFirst) {
+  return {static_cast<int>(axis.taps), static_cast<int>(axis.step), static_cast<int>(axis.base),
+          static_cast<int>(outputs),   static_cast<int>(size),      static_cast<int>(resultFirst)};
+}
+
+const char* refusesAxis(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t results,
+                        ImageEdgeMode edgeMode) {
+  constexpr std::ptrdiff_t kLimit = std::ptrdiff_t{1} << 28;
+  const auto count = static_cast<std::ptrdiff_t>(outputs), taps = static_cast<std::ptrdiff_t>(axis.taps);
+  const auto pixels = static_cast<std::ptrdiff_t>(size);
+  if (axis.tapStep != 1 && axis.taps > 1) return "the windows have gaps";
+  if (axis.step < taps && outputs > 1) return "the windows overlap";
+  if (axis.step * count >= kLimit || taps >= kLimit || axis.base <= -kLimit || axis.base >= kLimit ||
+      pixels >= kLimit || static_cast<std::ptrdiff_t>(results) >= kLimit) {
+    return "a size is beyond 28 bits";
+  }
+  const bool isInside = axis.base >= 0 && axis.step * (count - 1) + axis.base + taps <= pixels;
+  return edgeMode == ImageEdgeMode::clamp && !isInside ? "windows reach over a clamped edge" : nullptr;
+}
+
+const char* refusesDisjoint(const CNNPoolingGradient& o, const Context&) {
+  if (o.type != PoolingType::max) return "it is no maximum";
+  for (const ImageView* view : {&o.gradient, &o.source, &o.result}) {
+    if (view->type != DataType::float32) return "the images are not of float32";
+  }
+  if (const char* reason =
+          refusesAxis(o.window.y, o.gradient.height, o.source.height, o.resultY + o.result.height, o.edgeMode)) {
+    return reason;
+  }
+  return refusesAxis(o.window.x, o.gradient.width, o.source.width, o.resultX + o.result.width, o.edgeMode);
+}
+
+void runDisjoint(const CNNPoolingGradient& o, Context& context) {
+  const DisjointMaxGradient pixel{imagesOf(o.source, context), imagesOf(o.gradient, context),
+                                  sideBySide(o.window.y, o.gradient.height, o.source.height, o.resultY),
+                                  sideBySide(o.window.x, o.gradient.width, o.source.width, o.resultX)};
+  const Images result = imagesOf(o.result, context);
+  forEachElement(context, result, [=] __device__(std::size_t n, std::size_t v, std::size_t u, std::size_t c) {
+    *reinterpret_cast<float*>(result.address(n, v, u, c)) =
+        pixel.at(n, static_cast<int>(v) + pixel.y.resultFirst, static_cast<int>(u) + pixel.x.resultFirst, c);
+  });
+}
+
 constexpr std::array<Candidate<CNNPooling>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<CNNPoolingGradient>, 1> kGradientCandidates = {
-    {{"plain", acceptsAll, runGradientPlain}}};
+constexpr std::array<Candidate<CNNPoolingGradient>, 2> kGradientCandidates = {
+    {{"windows side by side", refusesDisjoint, runDisjoint}, {"plain", acceptsAll, runGradientPlain}}};
 
 }  // namespace
 

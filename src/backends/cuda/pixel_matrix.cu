@@ -181,7 +181,101 @@ MatrixView patchMatrix(const ImageView& view, const Patches& patches, Context& c
   return matrix;
 }
 
+namespace {
+
+/// The outputs that read pixels under the usual windows: at most one for each tap.
+struct SmallTarget {
+  SmallAxis y, x;
+  int height, width;  // of the outputs
+  int firstY, firstX, sourceHeight, sourceWidth;
+  std::uint32_t packs;
+  std::size_t firstByte;
+
+  /// The output whose tap reads a pixel, or -1.
+  __device__ static int output(const SmallAxis& axis, int pixel, int tap, int outputs) {
+    const int distance = pixel - axis.base - axis.tapStep * tap;
+    if (distance < 0) return -1;
+    const int o = axis.step == 1 ? distance : distance / axis.step;
+    return o < outputs && o * axis.step == distance ? o : -1;
+  }
+};
+
+struct Sum4 {
+  double x = 0, y = 0, z = 0, w = 0;
+};
+
+/// Four channels of a pixel a thread; `walk` has the result's shape, with packs for channels.
+__global__ void addPatchesKernel(const __grid_constant__ Images walk, const __grid_constant__ SmallTarget t,
+                                 const std::byte* matrix, std::size_t rowBytes) {
+  const std::size_t elements = walk.elements(), stride = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
+    const Place place = placeOf(walk, e, true);
+    const int y = static_cast<int>(place.y) + t.firstY, x = static_cast<int>(place.x) + t.firstX;
+    Sum4 sum{};
+    if (y < t.sourceHeight && x < t.sourceWidth) {
+      for (int q = 0; q < t.y.taps; ++q) {
+        const int j = SmallTarget::output(t.y, y, q, t.height);
+        if (j < 0) continue;
+        for (int p = 0; p < t.x.taps; ++p) {
+          const int i = SmallTarget::output(t.x, x, p, t.width);
+          if (i < 0) continue;
+          const std::byte* const row = matrix + ((place.n * t.height + j) * t.width + i) * rowBytes;
+          const float4 part = reinterpret_cast<const float4*>(row)[(q * t.x.taps + p) * t.packs + place.c];
+          sum.x += double{part.x};
+          sum.y += double{part.y};
+          sum.z += double{part.z};
+          sum.w += double{part.w};
+        }
+      }
+    }
+    std::byte* const to = walk.address(place.n, place.y, place.x, 0) + t.firstByte;
+    reinterpret_cast<float4*>(to)[place.c] = {static_cast<float>(sum.x), static_cast<float>(sum.y),
+                                              static_cast<float>(sum.z), static_cast<float>(sum.w)};
+  }
+}
+
+/// False where a window, a size or the images are of another kind.
+bool addSmall(const MatrixView& matrix, const Patches& patches, const PatchTarget& target, Context& context) {
+  const ImageView& result = target.result;
+  constexpr std::size_t kLimit = std::size_t{1} << 28;
+  if (patches.edgeMode != ImageEdgeMode::zero || result.type != DataType::float32 || !result.addresses.empty() ||
+      patches.channels % 4 != 0 || result.images * result.pixels() * patches.channels >= std::size_t{1} << 31) {
+    return false;
+  }
+  if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
+  if (patches.window.y.step < 1 || patches.window.x.step < 1) return false;
+  for (const std::size_t size : {target.sourceHeight, target.sourceWidth, target.resultY, target.resultX}) {
+    if (size >= kLimit) return false;
+  }
+  const std::size_t firstByte = patches.firstChannel * sizeof(float);
+  if ((reinterpret_cast<std::uintptr_t>(result.data) | result.pixelBytes | result.rowBytes | result.imageBytes |
+       firstByte) %
+          sizeof(float4) !=
+      0) {
+    return false;
+  }
+  const SmallTarget t{.y = smallOf(patches.window.y),
+                      .x = smallOf(patches.window.x),
+                      .height = static_cast<int>(patches.height),
+                      .width = static_cast<int>(patches.width),
+                      .firstY = static_cast<int>(target.resultY),
+                      .firstX = static_cast<int>(target.resultX),
+                      .sourceHeight = static_cast<int>(target.sourceHeight),
+                      .sourceWidth = static_cast<int>(target.sourceWidth),
+                      .packs = static_cast<std::uint32_t>(patches.channels / 4),
+                      .firstByte = firstByte};
+  Images walk = imagesOf(result, context);
+  walk.channels = t.packs;
+  if (walk.elements() == 0) return true;
+  context.launch(addPatchesKernel, blocksFor(walk.elements(), 256, 1u << 20), 256, walk, t, matrix.data,
+                 matrix.rowBytes);
+  return true;
+}
+
+}  // namespace
+
 void addPatches(const MatrixView& matrix, const Patches& patches, const PatchTarget& target, Context& context) {
+  if (addSmall(matrix, patches, target, context)) return;
   const Images result = imagesOf(target.result, context);
   Images walk = result;
   walk.channels = patches.channels;
