@@ -218,8 +218,10 @@ struct DisjointMaxGradient {
 };
 
 SideBySide sideBySide(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t resultFirst) {
-  return {static_cast<int>(axis.taps), static_cast<int>(axis.step), static_cast<int>(axis.base),
-          static_cast<int>(outputs),   static_cast<int>(size),      static_cast<int>(resultFirst)};
+  // A window alone may be larger than the step to the next one, which there is not.
+  const auto step = std::max(axis.step, static_cast<std::ptrdiff_t>(axis.taps));
+  return {static_cast<int>(axis.taps), static_cast<int>(step), static_cast<int>(axis.base),
+          static_cast<int>(outputs),   static_cast<int>(size), static_cast<int>(resultFirst)};
 }
 
 const char* refusesAxis(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t results,
