@@ -22,16 +22,17 @@ add_compile_options(-ffp-contract=off)
 # SVE and RVV vectors have no fixed size and cannot be kept in classes and arrays, as our kernels do. SSSE3, SSE4 and the
 # newer AVX-512 would only repeat what the next lower set gives, at the price of build time: SSE2, AVX2 and AVX-512 stay.
 set(disabledTargets "HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128|HWY_RVV|HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL")
-if(METALLOID_SANITIZE)
-  # Sanitized SIMD sources compile for minutes; AVX2 and the scalar fallback have every kind of loop and tail.
-  string(APPEND disabledTargets "|HWY_AVX3")
-endif()
 add_compile_definitions("HWY_DISABLED_TARGETS=(${disabledTargets})")
 if(METALLOID_WERROR)
   add_compile_options(-Werror)
 endif()
 
 if(METALLOID_SANITIZE)
+  # Sanitized SIMD sources compile for minutes; one instruction set has every kind of loop and tail.
+  add_compile_definitions(HWY_COMPILE_ONLY_STATIC)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    add_compile_options(-march=x86-64-v3)
+  endif()
   add_compile_options(-fsanitize=${METALLOID_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${METALLOID_SANITIZE})
 endif()

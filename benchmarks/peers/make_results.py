@@ -130,12 +130,13 @@ def training_step(lines):
 def training_run(lines):
     rows = []
     for line in of(lines, "training_run"):
-        time, accuracy = line["time_ratio"], line["test_accuracy"]
+        accuracy = line["test_accuracy"]
         rows.append([line["problem"].removeprefix("training_run "),
-                     f"{time['of_medians']:.2f} ({time['smallest']:.2f}–{time['largest']:.2f})",
+                     *(f"{r['of_medians']:.2f} ({r['smallest']:.2f}–{r['largest']:.2f})"
+                       for r in (line["time_ratio"], line["step_ratio"])),
                      f"{line['memory_ratio']:.1f}",
                      f"{100 * accuracy['ours']:.2f} %", f"{100 * accuracy['PyTorch']:.2f} %"])
-    head = ["run", "time, PyTorch/ours", "peak memory, PyTorch/ours", "accuracy, ours", "accuracy, PyTorch"]
+    head = ["run", "time, PyTorch/ours", "a step, PyTorch/ours", "peak memory, PyTorch/ours", "accuracy, ours", "accuracy, PyTorch"]
     return table(head, rows)
 
 

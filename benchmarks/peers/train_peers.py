@@ -2,7 +2,8 @@
 
     python3 train_peers.py --metalloid build/release/bin/metalloid --output train.jsonl
 
-The programs take turns; wall time, processor time, peak of resident memory and test accuracy of each run are recorded.
+The programs take turns; wall time, processor time, peak of resident memory, test accuracy and the training images a
+second (the median of the epochs) of each run are recorded.
 Both read the same files, train the same network in the same batches, evaluate the test images after each epoch and save
 the weights. Ours also writes checkpoints, metrics and a report, as it does by default.
 """
@@ -34,11 +35,13 @@ def measure(command, environment):
     if status != 0:
         raise SystemExit(f"{command[0]} failed: {lines[-3:]}")
     last = json.loads(lines[-1])
+    rates = [line["samples_per_second"] for line in map(json.loads, lines) if "samples_per_second" in line]
     return {
         "seconds": seconds,
         "processor_seconds": usage.ru_utime + usage.ru_stime,
         "peak_bytes": usage.ru_maxrss * 1024,
         "test_accuracy": last["test_accuracy"],
+        "samples_per_second": statistics.median(rates),
     }
 
 
@@ -47,6 +50,7 @@ def main():
     parser.add_argument("--metalloid", required=True, help="the program metalloid")
     parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
     parser.add_argument("--output", help="file for the JSON line")
+    parser.add_argument("--network", choices=("mlp", "lenet"), default="mlp")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -57,7 +61,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(arguments.runs):
             common = ["--data", arguments.data, "--epochs", str(arguments.epochs), "--seed", str(seed)]
-            common += ["--threads", str(arguments.threads)]
+            common += ["--threads", str(arguments.threads), "--network", arguments.network]
             commands = {
                 "ours": [arguments.metalloid, "train", "--json", "--out", f"{folder}/run-{seed}", *common],
                 "PyTorch": [sys.executable, str(HERE / "torch_train.py"), "--out", f"{folder}/{seed}.pt", *common],
@@ -66,14 +70,16 @@ def main():
                 run = measure(commands[name], {"OMP_NUM_THREADS": str(arguments.threads)})
                 runs[name].append(run)
                 print(f"{name}: {run['seconds']:.2f} s, {run['peak_bytes'] / 2**20:.0f} MiB, "
-                      f"accuracy {run['test_accuracy']:.4f}", flush=True)
+                      f"accuracy {run['test_accuracy']:.4f}, {run['samples_per_second']:.0f} images/s", flush=True)
 
     def median(name, key):
         return statistics.median(run[key] for run in runs[name])
 
-    ratios = sorted(theirs["seconds"] / ours["seconds"] for ours, theirs in zip(runs["ours"], runs["PyTorch"]))
+    pairs = list(zip(runs["ours"], runs["PyTorch"]))
+    ratios = sorted(theirs["seconds"] / ours["seconds"] for ours, theirs in pairs)
+    step_ratios = sorted(ours["samples_per_second"] / theirs["samples_per_second"] for ours, theirs in pairs)
     result = {
-        "problem": f"training_run {arguments.epochs} epochs",
+        "problem": f"training_run {arguments.network} {arguments.epochs} epochs",
         "threads": arguments.threads,
         "runs": runs,
         "time_ratio": {
@@ -81,10 +87,16 @@ def main():
             "smallest": ratios[0],
             "largest": ratios[-1],
         },
+        "step_ratio": {
+            "of_medians": median("ours", "samples_per_second") / median("PyTorch", "samples_per_second"),
+            "smallest": step_ratios[0],
+            "largest": step_ratios[-1],
+        },
         "memory_ratio": median("PyTorch", "peak_bytes") / median("ours", "peak_bytes"),
         "test_accuracy": {name: median(name, "test_accuracy") for name in runs},
     }
-    print(f"time {result['time_ratio']['of_medians']:.2f}, memory {result['memory_ratio']:.2f}")
+    print(f"time {result['time_ratio']['of_medians']:.2f}, step {result['step_ratio']['of_medians']:.2f}, "
+          f"memory {result['memory_ratio']:.2f}")
     if arguments.output:
         pathlib.Path(arguments.output).write_text(json.dumps(result) + "\n")
 

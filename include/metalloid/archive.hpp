@@ -40,6 +40,10 @@ class Unarchiver {
   /// Whether every object has been decoded.
   bool atEnd() const { return position_ == bytes_.size(); }
 
+  /// The class of the object that comes next, such as CNNConvolution; empty at the end.
+  /// @throws Error (malformedFile) when the archive is cut there.
+  std::string nextClassName() const;
+
  private:
   friend class detail::SettingsReader;
   std::vector<std::byte> bytes_;  // the objects, without the archive's header and checksum

@@ -22,7 +22,7 @@ class CNNKernel : public detail::ImageKernel {
   std::size_t destinationFeatureChannelOffset = 0;  ///< First destination channel written, a multiple of 4.
   std::size_t sourceFeatureChannelOffset = 0;       ///< First source channel read, a multiple of 4.
   std::size_t sourceFeatureChannelMaxCount = all;   ///< Most source channels read.
-  ImageEdgeMode edgeMode = ImageEdgeMode::zero;     ///< What stands outside the source.
+  ImageEdgeMode edgeMode = ImageEdgeMode::zero;     ///< What stands outside the source: zero or clamp.
   /// Sizes destinations that the kernel makes. Default: same size, centred, remainder to top left.
   std::shared_ptr<NNPadding> padding = NNDefaultPadding::paddingWithMethod(NNPaddingMethod::sizeSame);
   /// Makes them. Default: temporary images.
@@ -102,7 +102,7 @@ class CNNBinaryKernel : public detail::ImageKernel {
   std::size_t secondarySourceFeatureChannelOffset = 0;      ///< As above.
   std::size_t primarySourceFeatureChannelMaxCount = all;    ///< Most channels read.
   std::size_t secondarySourceFeatureChannelMaxCount = all;  ///< As above.
-  ImageEdgeMode primaryEdgeMode = ImageEdgeMode::zero;      ///< What stands outside.
+  ImageEdgeMode primaryEdgeMode = ImageEdgeMode::zero;      ///< What stands outside: zero or clamp.
   ImageEdgeMode secondaryEdgeMode = ImageEdgeMode::zero;    ///< As above.
   std::size_t primaryStrideInPixelsX = 1;                   ///< Source pixels from result to result.
   std::size_t primaryStrideInPixelsY = 1;                   ///< As above.

@@ -34,7 +34,7 @@ class Kernel {
   const Device& device() const { return device_; }
 
   /// Archives every setting.
-  void encode(Archiver& archiver) const;
+  virtual void encode(Archiver& archiver) const;
 
   /// Class name and settings on one line, for debugging.
   std::string description() const;

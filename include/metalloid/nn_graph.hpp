@@ -38,7 +38,8 @@ class NNGraph : public Kernel {
     bool allowFusion = true;          ///< Metalloid extension: false encodes every filter as it is described.
   };
   /// @throws Error (invalidArgument) naming node and reason: nil nodes, cycles, data sources that do not load,
-  /// parameters of the wrong size.
+  /// parameters of the wrong size, feature channels that cannot be those of the images between the nodes, as far as
+  /// data sources tell them.
   NNGraph(const Device& device, const Arguments& arguments);
 
   /// A graph with several results: encodes return the first, and list the others after the intermediate images.
@@ -50,6 +51,17 @@ class NNGraph : public Kernel {
   /// @throws as above, and unless there is one flag for each result.
   NNGraph(const Device& device, const SeveralArguments& arguments);
 
+  /// The next graph of an archive: its network as it was simplified, with the parameters that were in use, on `device`.
+  /// It computes what the archived graph computed, gradients included, to the bit on a device of the same kind. Handles
+  /// have the archived labels. Data sources and callbacks are not archived: training leaves the parameters as they are,
+  /// `reloadFromDataSources` keeps them, and `destinationImageAllocator` is the default.
+  /// @throws Error (malformedFile) when it is another class or nothing that a graph archives.
+  NNGraph(Unarchiver& coder, const Device& device);
+
+  /// Archives the network with the parameters in use, which no work under way may change.
+  /// @throws Error (unsupported) when a node has an image allocator of the caller's.
+  void encode(Archiver& archiver) const override;
+
   /// Storage of the images whose nodes do not say. Default float16.
   ImageFeatureChannelFormat format = ImageFeatureChannelFormat::float16;
   /// Whether the states that encodes return are temporary. Default false.
@@ -57,7 +69,8 @@ class NNGraph : public Kernel {
   /// What makes the results. Default: ordinary images.
   std::shared_ptr<ImageAllocator> destinationImageAllocator = Image::defaultAllocator();
 
-  /// The order of `sourceImages`: that of first use. A node without a handle has one without a label here.
+  /// The order of `sourceImages`: that of first use in the order of encoding. A node without a handle has one without a
+  /// label here.
   std::vector<std::shared_ptr<metalloid::Handle>> sourceImageHandles() const;
   std::vector<std::shared_ptr<metalloid::Handle>> sourceStateHandles() const;        ///< The order of `sourceStates`.
   std::vector<std::shared_ptr<metalloid::Handle>> intermediateImageHandles() const;  ///< That of `intermediateImages`.
@@ -72,7 +85,6 @@ class NNGraph : public Kernel {
     ImageBatch* intermediateImages = nullptr;  ///< Receives the exported images.
     StateBatch* destinationStates = nullptr;   ///< Receives the exported states.
   };
-  using Kernel::encode;
   /// Records the network and returns its result; nil when it is not needed. All or nothing: what throws records
   /// nothing.
   /// @throws Error (invalidArgument) naming node and reason.

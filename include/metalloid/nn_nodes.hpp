@@ -198,6 +198,7 @@ class NNFilterNode : public detail::Handle {
 };
 
 /// The gradient of a filter: from the gradient for its result to that for one of its sources. Has no gradient itself.
+/// Constructors of its classes refuse the state of a filter whose gradient they are not: Error (invalidArgument).
 /// Source: MPSNNGradientFilterNode.
 class NNGradientFilterNode : public NNFilterNode {
  public:

@@ -63,6 +63,14 @@ Unarchiver::Unarchiver(std::span<const std::byte> bytes) {
   bytes_.assign(content.begin() + static_cast<std::ptrdiff_t>(kMagic.size()), content.end());
 }
 
+std::string Unarchiver::nextClassName() const {
+  if (atEnd()) return {};
+  const std::size_t rest = bytes_.size() - position_;
+  const std::uint64_t length = rest < 8 ? 0 : numberAt(bytes_.data() + position_);
+  if (rest < 8 || length > rest - 8) refuse("The archive ends within the name of a class.");
+  return {reinterpret_cast<const char*>(bytes_.data() + position_ + 8), length};
+}
+
 namespace detail {
 
 void refuseSetting(std::string_view className, std::string_view setting, std::string_view why) {

@@ -71,11 +71,13 @@ void CommandBufferImplementation::commit() {
 
 Ref<Storage> CommandBufferImplementation::takeTemporaryStorage(std::size_t bytes) {
   // Best fit among what earlier temporaries of this command buffer have given back; a block more than twice as large
-  // as needed is left for those who need it.
+  // as needed is left for those who need it. Small ones may be larger: the device gives such blocks as well.
+  constexpr std::size_t kSmall = 4096;
   auto best = freeStorage_.end();
   for (auto it = freeStorage_.begin(); it != freeStorage_.end(); ++it) {
     const std::size_t length = (*it)->length();
-    if (length >= bytes && length / 2 <= bytes && (best == freeStorage_.end() || length < (*best)->length())) best = it;
+    if (length >= bytes && length / 2 <= bytes + kSmall && (best == freeStorage_.end() || length < (*best)->length()))
+      best = it;
   }
   if (best != freeStorage_.end()) {
     Ref<Storage> storage = std::move(*best);

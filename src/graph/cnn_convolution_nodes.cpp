@@ -1,3 +1,4 @@
+#include "graph/convolution_gradient_kernel.hpp"
 #include "graph/graph_node.hpp"
 
 #include "core/format.hpp"
@@ -33,40 +34,10 @@ class ForwardKernel final : public SingleKernel<K> {
   void reload() override { this->kernel().reloadWeightsAndBiasesFromDataSource(); }
 };
 
-/// A gradient kernel of the family, with the weights of the forward one.
-template <class K>
-class GradientKernel final : public SingleKernel<K> {
- public:
-  GradientKernel(K kernel, bool reloads) : SingleKernel<K>(std::move(kernel)), reloads_(reloads) {}
-
-  bool canSkipResult() const override { return true; }
-  void skipResult() override {
-    this->kernel().gradientOption = CNNConvolutionGradientOption::gradientWithWeightsAndBias;
-  }
-  void update(CommandBuffer& commandBuffer, const StateBatch& states) override {
-    const auto& weights = this->kernel().sharedWeights();
-    const auto updated =
-        weights.dataSource()->update(commandBuffer, CNNConvolutionGradientState(states.front()), weights.state());
-    // The forward kernel has the same weights.
-    if (updated) this->kernel().reloadWeightsAndBiases(commandBuffer, updated);
-  }
-  void updateOnHost(const StateBatch& states) override {
-    const auto& weights = this->kernel().sharedWeights();
-    if (weights.dataSource()->update(CNNConvolutionGradientState(states.front()), weights.state()))
-      weights.reloadFromDataSource();
-  }
-  void reload() override {
-    if (reloads_) this->kernel().reloadWeightsAndBiasesFromDataSource();
-  }
-
- private:
-  bool reloads_;  // there is no forward kernel in the graph to do it
-};
-
 template <class K>
 std::unique_ptr<GraphKernel> gradientKernel(K kernel, bool needsParameters, bool reloads) {
   if (!needsParameters) kernel.gradientOption = CNNConvolutionGradientOption::gradientWithData;
-  return std::make_unique<GradientKernel<K>>(std::move(kernel), reloads);
+  return std::make_unique<ConvolutionGradientKernel<K>>(std::move(kernel), reloads);
 }
 
 class ConvolutionGradientFilter final : public Filter {
@@ -85,25 +56,19 @@ class ConvolutionGradientFilter final : public Filter {
     }
   }
   bool isGradient() const override { return true; }
-  std::string name() const override { return label.empty() ? weights_->label() : label; }
+  bool isGradientOf(const Filter& forward) const override;
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    const CNNConvolutionDescriptor descriptor = weights_->descriptor();
+    channels.require(0, descriptor.outputFeatureChannels, "its weights give");
+    channels.require(1, descriptor.inputFeatureChannels, "its weights take");
+    return ResultChannels::ofSource(1);
+  }
+  std::string name() const override { return label.empty() && weights_ ? weights_->label() : label; }
   std::optional<NNTrainingStyle> trainingStyle() const override { return style; }
   Kind kind() const { return kind_; }
 
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&,
-                                          const BuildContext& context) const override {
-    const GraphNode& forward = *sourceStates.front();
-    const auto& weights = weightsOf(device, className(), weights_, context);
-    const bool needsParameters = style != NNTrainingStyle::UpdateDeviceNone || forward.state.isExported;
-    const bool reloads = !context.kernelOf(forward);
-    switch (kind_) {
-      case Kind::fullyConnected:
-        return gradientKernel(CNNFullyConnectedGradient(device, weights), needsParameters, reloads);
-      case Kind::transpose:
-        return gradientKernel(CNNConvolutionTransposeGradient(device, weights), needsParameters, reloads);
-      default:
-        return gradientKernel(CNNConvolutionGradient(device, weights), needsParameters, reloads);
-    }
-  }
+                                          const BuildContext& context) const override;
 
   NNTrainingStyle style = NNTrainingStyle::UpdateDeviceGPU;
 
@@ -138,6 +103,13 @@ class ConvolutionFilter final : public Filter {
   Kind kind() const { return kind_; }
   const std::shared_ptr<CNNConvolutionDataSource>& weights() const { return weights_; }
 
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    const CNNConvolutionDescriptor descriptor = weights_->descriptor();
+    channels.require(0, descriptor.inputFeatureChannels, "its weights take");
+    const std::size_t r = descriptor.subPixelScaleFactor;
+    if (r == 0) return ResultChannels::unknown();  // is refused with the kernel
+    return ResultChannels::number(descriptor.outputFeatureChannels / (r * r));
+  }
   bool canTakeNeuron() const override {
     const auto descriptor = weights_->descriptor();
     return descriptor.fusedNeuronDescriptor.neuronType == CNNNeuronType::none && descriptor.subPixelScaleFactor == 1;
@@ -180,21 +152,44 @@ class ConvolutionFilter final : public Filter {
   std::shared_ptr<CNNConvolutionDataSource> weights_;
 };
 
+std::unique_ptr<GraphKernel> ConvolutionGradientFilter::makeKernel(const Device& device, const GraphNode&,
+                                                                   const BuildContext& context) const {
+  const GraphNode& forward = *sourceStates.front();
+  const auto& weights = weightsOf(device, className(), weights_, context);
+  const bool needsParameters = style != NNTrainingStyle::UpdateDeviceNone || forward.state.isExported;
+  const bool reloads =
+      !context.kernelOf(forward) || static_cast<const ConvolutionFilter&>(*forward.filter).weights() != weights_;
+  switch (kind_) {
+    case Kind::fullyConnected:
+      return gradientKernel(CNNFullyConnectedGradient(device, weights), needsParameters, reloads);
+    case Kind::transpose:
+      return gradientKernel(CNNConvolutionTransposeGradient(device, weights), needsParameters, reloads);
+    default:
+      return gradientKernel(CNNConvolutionGradient(device, weights), needsParameters, reloads);
+  }
+}
+
+/// A fully connected layer is a convolution, so that its gradient can be one of either class.
+bool ConvolutionGradientFilter::isGradientOf(const Filter& forward) const {
+  const auto* const filter = dynamic_cast<const ConvolutionFilter*>(&forward);
+  return filter && (filter->kind() == kind_ || (kind_ == Kind::convolution && filter->kind() == Kind::fullyConnected));
+}
+
 Ref<RefCounted> makeConvolution(Kind kind, const NNImageNode& source, const NNStateNode& state,
                                 const std::shared_ptr<CNNConvolutionDataSource>& weights) {
   auto filter = std::make_unique<ConvolutionFilter>(kind, weights);
-  filter->sources = {vertex(source, "source")};
-  if (state) filter->sourceStates = {vertex(state, "convolutionGradientState")};
+  filter->sources = {vertex(source, "source", *filter)};
+  if (state) filter->sourceStates = {vertex(state, "convolutionGradientState", *filter)};
   return makeFilter(std::move(filter));
 }
 
 Ref<RefCounted> makeGradient(Kind kind, const NNImageNode& sourceGradient, const NNImageNode& sourceImage,
                              const NNStateNode& state, std::shared_ptr<CNNConvolutionDataSource> weights) {
-  const auto forward = vertex(state, "convolution gradient state");
-  if (!weights) weights = static_cast<const ConvolutionFilter&>(*forward->filter).weights();
+  // Narrowing has made sure that the state is a convolution's.
+  if (!weights && state) weights = static_cast<const ConvolutionFilter&>(*implementation(state).filter).weights();
   auto filter = std::make_unique<ConvolutionGradientFilter>(kind, std::move(weights));
-  filter->sources = {vertex(sourceGradient, "sourceGradient"), vertex(sourceImage, "sourceImage")};
-  filter->sourceStates = {forward};
+  filter->sources = {vertex(sourceGradient, "sourceGradient", *filter), vertex(sourceImage, "sourceImage", *filter)};
+  filter->sourceStates = {vertex(state, "convolutionGradientState", *filter)};
   return makeFilter(std::move(filter));
 }
 

@@ -80,6 +80,7 @@ class LossGradientFilter final : public ForwardLossBase {
 
   std::string_view className() const override { return "NNLossGradientNode"; }
   bool isGradient() const override { return true; }
+  bool isGradientOf(const Filter& forward) const override { return forward.className() == "NNForwardLossNode"; }
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&, const BuildContext&) const override {
     NNLossGradient kernel(device, descriptor);
     kernel.computeLabelGradients = isForLabels;
@@ -94,6 +95,10 @@ class ForwardLossFilter final : public ForwardLossBase {
   using ForwardLossBase::ForwardLossBase;
 
   std::string_view className() const override { return "NNForwardLossNode"; }
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    channels.requireEqual(0, 1);  // predictions and labels
+    return descriptor.reductionType == CNNReductionType::none ? ResultChannels::ofSource(0) : ResultChannels::number(1);
+  }
   StateKind stateKind() const override { return StateKind::gradient; }
   /// Labels from outside have no use for a gradient, and a training graph would end there too.
   bool isDifferentiated(std::size_t source) const override { return source == 0 || sources[source]->filter; }
@@ -118,17 +123,17 @@ class ForwardLossFilter final : public ForwardLossBase {
 
 Ref<RefCounted> makeLoss(const CNNLossNode::Arguments& arguments) {
   auto filter = std::make_unique<LossFilter>(arguments.lossDescriptor);
-  filter->sources = {vertex(arguments.source, "source")};
+  filter->sources = {vertex(arguments.source, "source", *filter)};
   filter->sourceStates = {makeRef<GraphNode>(GraphNode::Kind::labels)};
   return makeFilter(std::move(filter));
 }
 
 /// The images of an argument list, where the last may be nil.
 std::vector<Ref<GraphNode>> vertices(std::initializer_list<std::pair<const NNImageNode*, const char*>> needed,
-                                     const NNImageNode& weights) {
+                                     const NNImageNode& weights, const Filter& reader) {
   std::vector<Ref<GraphNode>> all;
-  for (const auto& [node, role] : needed) all.push_back(vertex(*node, role));
-  if (weights) all.push_back(vertex(weights, "weights"));
+  for (const auto& [node, role] : needed) all.push_back(vertex(*node, role, reader));
+  if (weights) all.push_back(vertex(weights, "weights", reader));
   return all;
 }
 
@@ -177,8 +182,8 @@ NNLabelsNode CNNLossNode::inputLabels() const {
 NNForwardLossNode::NNForwardLossNode(const Arguments& arguments)
     : NNFilterNode([&] {
         auto filter = std::make_unique<detail::ForwardLossFilter>(arguments.lossDescriptor);
-        filter->sources =
-            detail::vertices({{&arguments.source, "source"}, {&arguments.labels, "labels"}}, arguments.weights);
+        filter->sources = detail::vertices({{&arguments.source, "source"}, {&arguments.labels, "labels"}},
+                                           arguments.weights, *filter);
         return detail::makeFilter(std::move(filter));
       }()) {}
 NNForwardLossNode::NNForwardLossNode(const SourcesArguments& arguments) : NNForwardLossNode(detail::flat(arguments)) {}
@@ -193,8 +198,9 @@ NNLossGradientNode::NNLossGradientNode(const Arguments& arguments)
         filter->sources = detail::vertices({{&arguments.sourceGradient, "sourceGradient"},
                                             {&arguments.sourceImage, "sourceImage"},
                                             {&arguments.labels, "labels"}},
-                                           arguments.weights);
-        if (arguments.gradientState) filter->sourceStates = {detail::vertex(arguments.gradientState, "gradientState")};
+                                           arguments.weights, *filter);
+        if (arguments.gradientState)
+          filter->sourceStates = {detail::vertex(arguments.gradientState, "gradientState", *filter)};
         return detail::makeFilter(std::move(filter));
       }()) {}
 NNLossGradientNode::NNLossGradientNode(const SourcesArguments& arguments)
@@ -237,7 +243,7 @@ bool NNLossGradientNode::isLabelsGradientFilter() const {
 NNInitialGradientNode::NNInitialGradientNode(const Arguments& arguments)
     : NNFilterNode([&] {
         auto filter = std::make_unique<detail::InitialGradientFilter>();
-        filter->sources = {detail::vertex(arguments.source, "source")};
+        filter->sources = {detail::vertex(arguments.source, "source", *filter)};
         return detail::makeFilter(std::move(filter));
       }()) {}
 

@@ -19,6 +19,12 @@ void check(const NNNeuronDescriptor& descriptor, std::string_view className) {
   }
 }
 
+/// A slope for each channel; there may be more slopes.
+void requireSlopes(SourceChannels& channels, std::size_t source, const NNNeuronDescriptor& descriptor) {
+  if (descriptor.neuronType == CNNNeuronType::pReLU)
+    channels.requireAtMost(source, descriptor.data.size(), "its slopes are for");
+}
+
 class NeuronGradientFilter final : public Filter {
  public:
   explicit NeuronGradientFilter(NNNeuronDescriptor descriptor) : descriptor_(std::move(descriptor)) {
@@ -27,6 +33,11 @@ class NeuronGradientFilter final : public Filter {
 
   std::string_view className() const override { return "CNNNeuronGradientNode"; }
   bool isGradient() const override { return true; }
+  bool isGradientOf(const Filter& forward) const override { return forward.neuron().has_value(); }
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    requireSlopes(channels, 1, descriptor_);
+    return Filter::resultChannels(channels);
+  }
   std::optional<NNNeuronDescriptor> neuronGradient() const override { return descriptor_; }
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&, const BuildContext&) const override {
     return single(CNNNeuronGradient(device, descriptor_));
@@ -47,6 +58,10 @@ class NeuronFilter final : public Filter {
 
   std::string_view className() const override { return className_; }
   StateKind stateKind() const override { return StateKind::gradient; }
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    requireSlopes(channels, 0, descriptor_);
+    return Filter::resultChannels(channels);
+  }
   std::optional<NNNeuronDescriptor> neuron() const override { return descriptor_; }
 
   std::vector<GradientFilter> gradients(GraphNode& self, const Ref<GraphNode>& gradient) const override {
@@ -74,7 +89,7 @@ class NeuronFilter final : public Filter {
 CNNNeuronNode::CNNNeuronNode(const char* className, const Arguments& arguments)
     : NNFilterNode([&] {
         auto filter = std::make_unique<detail::NeuronFilter>(className, arguments.descriptor);
-        filter->sources = {detail::vertex(arguments.source, "source")};
+        filter->sources = {detail::vertex(arguments.source, "source", *filter)};
         return detail::makeFilter(std::move(filter));
       }()) {}
 
@@ -85,9 +100,9 @@ float CNNNeuronNode::c() const { return detail::filterAs<detail::NeuronFilter>(*
 CNNNeuronGradientNode::CNNNeuronGradientNode(const Arguments& arguments)
     : NNGradientFilterNode([&] {
         auto filter = std::make_unique<detail::NeuronGradientFilter>(arguments.descriptor);
-        filter->sources = {detail::vertex(arguments.sourceGradient, "sourceGradient"),
-                           detail::vertex(arguments.sourceImage, "sourceImage")};
-        filter->sourceStates = {detail::vertex(arguments.gradientState, "gradientState")};
+        filter->sources = {detail::vertex(arguments.sourceGradient, "sourceGradient", *filter),
+                           detail::vertex(arguments.sourceImage, "sourceImage", *filter)};
+        filter->sourceStates = {detail::vertex(arguments.gradientState, "gradientState", *filter)};
         return detail::makeFilter(std::move(filter));
       }()) {}
 

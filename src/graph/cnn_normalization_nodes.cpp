@@ -1,3 +1,4 @@
+#include "graph/batch_normalization_kernels.hpp"
 #include "graph/parameter_filter.hpp"
 
 #include <metalloid/cnn_batch_normalization.hpp>
@@ -12,100 +13,23 @@ namespace metalloid {
 namespace detail {
 namespace {
 
-// --- Batch normalization: two kernels a step, forward and backward
-// -----------------------------------------------------
-
-/// Statistics, if they are wanted, then the normalization.
-class BatchNormalizationKernel final : public GraphKernel {
- public:
-  BatchNormalizationKernel(CNNBatchNormalization normalization, bool calculatesStatistics)
-      : normalization_(std::move(normalization)),
-        statistics_(normalization_.device()),
-        calculatesStatistics_(calculatesStatistics) {
-    statistics_.label = normalization_.label;
-  }
-
-  CNNBatchNormalization& kernel() override { return normalization_; }
-  void encode(CommandBuffer& commandBuffer, const ImageOperands& operands) override {
-    ImageOperands withState = operands;
-    State made;
-    if (calculatesStatistics_) {
-      if (operands.destinationStates.empty()) {
-        // Statistics always, but nobody reads the state: one for this encode.
-        made = normalization_.temporaryResultState(commandBuffer, {.sourceImage = operands.sources[0].front(),
-                                                                   .destinationImage = operands.destinations.front(),
-                                                                   .batchSize = operands.sources[0].size()});
-        made.setReadCount(2);
-        withState.destinationStates.assign(operands.sources[0].size(), made);
-      }
-      statistics_.encodeBatch(
-          commandBuffer, {.sourceImages = operands.sources[0],
-                          .batchNormalizationState = CNNBatchNormalizationState(withState.destinationStates.front())});
-    }
-    CNNBatchNormalization::BatchArguments arguments{.sourceImages = operands.sources[0],
-                                                    .destinationImages = operands.destinations};
-    if (!withState.destinationStates.empty())
-      arguments.batchNormalizationState = CNNBatchNormalizationState(withState.destinationStates.front());
-    normalization_.encodeBatch(commandBuffer, arguments);
-    if (made && made.readCount() > 0) made.setReadCount(0);
-  }
-  void reload() override {
-    normalization_.reloadGammaAndBetaFromDataSource();
-    normalization_.reloadMeanAndVarianceFromDataSource();
-  }
-
- private:
-  CNNBatchNormalization normalization_;
-  CNNBatchNormalizationStatistics statistics_;
-  bool calculatesStatistics_;
-};
-
-/// The gradients of scale and shift, then that of the source.
-class BatchNormalizationGradientKernel final : public GraphKernel {
- public:
-  BatchNormalizationGradientKernel(const Device& device, const NNNeuronDescriptor& neuron,
-                                   CNNBatchNormalization forward)
-      : statisticsGradient_(device, neuron), gradient_(device, neuron), forward_(std::move(forward)) {}
-
-  CNNBatchNormalizationGradient& kernel() override { return gradient_; }
-  void encode(CommandBuffer& commandBuffer, const ImageOperands& operands) override {
-    const CNNBatchNormalizationState state(operands.sourceStates.front());
-    statisticsGradient_.encodeBatch(commandBuffer, {.sourceGradients = operands.sources[0],
-                                                    .sourceImages = operands.sources[1],
-                                                    .batchNormalizationState = state});
-    if (operands.destinations.empty()) return;  // only the parameters are trained
-    gradient_.encodeBatch(commandBuffer, {.sourceGradients = operands.sources[0],
-                                          .sourceImages = operands.sources[1],
-                                          .batchNormalizationState = state,
-                                          .destinationGradients = operands.destinations});
-  }
-  bool canSkipResult() const override { return true; }
-
-  // The forward kernel of the graph has the same parameters on the device.
-
-  void update(CommandBuffer& commandBuffer, const StateBatch& states) override {
-    const CNNBatchNormalizationState state(states.front());
-    if (const auto updated = forward_.dataSource()->updateGammaAndBeta(commandBuffer, state))
-      forward_.reloadGammaAndBeta(commandBuffer, updated);
-    if (const auto updated = forward_.dataSource()->updateMeanAndVariance(commandBuffer, state))
-      forward_.reloadMeanAndVariance(commandBuffer, updated);
-  }
-  void updateOnHost(const StateBatch& states) override {
-    const CNNBatchNormalizationState state(states.front());
-    if (forward_.dataSource()->updateGammaAndBeta(state)) forward_.reloadGammaAndBetaFromDataSource();
-    if (forward_.dataSource()->updateMeanAndVariance(state)) forward_.reloadMeanAndVarianceFromDataSource();
-  }
-
- private:
-  CNNBatchNormalizationStatisticsGradient statisticsGradient_;
-  CNNBatchNormalizationGradient gradient_;
-  CNNBatchNormalization forward_;
-};
-
 /// What the filters of this family have in common.
 class NormalizationFilter : public Filter {
  public:
   std::optional<NNTrainingStyle> trainingStyle() const override { return style; }
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    const std::size_t source = isGradient() ? 1 : 0;
+    channels.require(source, numberOfFeatureChannels(), "its data source has parameters for");
+    return ResultChannels::ofSource(source);
+  }
+
+  /// The label, or that of the filter whose state is read.
+  std::string nameOfGradient() const {
+    const bool hasForward = !sourceStates.empty() && sourceStates.front()->filter;
+    return label.empty() && hasForward ? sourceStates.front()->filter->name() : label;
+  }
+  /// Of the data source.
+  virtual std::size_t numberOfFeatureChannels() const = 0;
 
   NNTrainingStyle style = NNTrainingStyle::UpdateDeviceGPU;
 };
@@ -116,6 +40,7 @@ class BatchNormalizationFilter final : public NormalizationFilter {
       : dataSource(std::move(source)) {}
 
   std::string_view className() const override { return "CNNBatchNormalizationNode"; }
+  std::size_t numberOfFeatureChannels() const override { return dataSource->numberOfFeatureChannels(); }
   StateKind stateKind() const override { return StateKind::gradient; }
   std::string name() const override { return label.empty() ? dataSource->label() : label; }
   bool canTakeNeuron() const override { return true; }
@@ -143,9 +68,13 @@ class BatchNormalizationFilter final : public NormalizationFilter {
 class BatchNormalizationGradientFilter final : public NormalizationFilter {
  public:
   std::string_view className() const override { return "CNNBatchNormalizationGradientNode"; }
+  std::size_t numberOfFeatureChannels() const override { return forward().numberOfFeatureChannels(); }
   bool isGradient() const override { return true; }
+  bool isGradientOf(const Filter& filter) const override {
+    return dynamic_cast<const BatchNormalizationFilter*>(&filter) != nullptr;
+  }
   bool canTakeNeuronGradient() const override { return true; }
-  std::string name() const override { return label.empty() ? forward().name() : label; }
+  std::string name() const override { return nameOfGradient(); }
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode& self,
                                           const BuildContext& context) const override {
     const auto neuron = context.fusedNeuron(self);
@@ -235,6 +164,7 @@ class PerImageFilter final : public NormalizationFilter {
   explicit PerImageFilter(std::shared_ptr<typename T::DataSource> source) : dataSource(std::move(source)) {}
 
   std::string_view className() const override { return T::kForwardName; }
+  std::size_t numberOfFeatureChannels() const override { return dataSource->numberOfFeatureChannels(); }
   StateKind stateKind() const override { return StateKind::gradient; }
   std::string name() const override { return label.empty() ? dataSource->label() : label; }
   std::vector<GradientFilter> gradients(GraphNode& self, const Ref<GraphNode>& gradient) const override {
@@ -257,8 +187,12 @@ template <class T>
 class PerImageGradientFilter final : public NormalizationFilter {
  public:
   std::string_view className() const override { return T::kGradientName; }
+  std::size_t numberOfFeatureChannels() const override { return forward().numberOfFeatureChannels(); }
   bool isGradient() const override { return true; }
-  std::string name() const override { return label.empty() ? forward().name() : label; }
+  bool isGradientOf(const Filter& filter) const override {
+    return dynamic_cast<const PerImageFilter<T>*>(&filter) != nullptr;
+  }
+  std::string name() const override { return nameOfGradient(); }
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&,
                                           const BuildContext& context) const override {
     return std::make_unique<PerImageGradientKernel<T>>(typename T::Gradient(device),
@@ -280,21 +214,16 @@ Ref<RefCounted> makeNormalization(const NNImageNode& source, const std::shared_p
   if (!dataSource)
     throw Error(ErrorCode::invalidArgument, "The data source of a " + std::string(className) + " is nil.");
   auto filter = std::make_unique<F>(dataSource);
-  filter->sources = {vertex(source, "source")};
+  filter->sources = {vertex(source, "source", *filter)};
   return makeFilter(std::move(filter));
 }
 
 template <class F>
-Ref<RefCounted> makeNormalizationGradient(const CNNNormalizationGradientArguments& arguments,
-                                          std::string_view forwardName) {
-  const auto forward = vertex(arguments.gradientState, "gradientState");
-  if (forward->filter->className() != forwardName) {
-    throw Error(ErrorCode::invalidArgument,
-                "The gradientState is of " + forward->name() + ", not of a " + std::string(forwardName) + ".");
-  }
+Ref<RefCounted> makeNormalizationGradient(const CNNNormalizationGradientArguments& arguments) {
   auto filter = std::make_unique<F>();
-  filter->sources = {vertex(arguments.sourceGradient, "sourceGradient"), vertex(arguments.sourceImage, "sourceImage")};
-  filter->sourceStates = {forward};
+  filter->sourceStates = {vertex(arguments.gradientState, "gradientState", *filter)};
+  filter->sources = {vertex(arguments.sourceGradient, "sourceGradient", *filter),
+                     vertex(arguments.sourceImage, "sourceImage", *filter)};
   return makeFilter(std::move(filter));
 }
 
@@ -337,8 +266,7 @@ CNNBatchNormalizationGradientNode::CNNBatchNormalizationGradientNode(const NNFil
   detail::requireClass(node, {"CNNBatchNormalizationGradientNode"});
 }
 CNNBatchNormalizationGradientNode::CNNBatchNormalizationGradientNode(const Arguments& arguments)
-    : NNGradientFilterNode(detail::makeNormalizationGradient<detail::BatchNormalizationGradientFilter>(
-          arguments, "CNNBatchNormalizationNode")) {}
+    : NNGradientFilterNode(detail::makeNormalizationGradient<detail::BatchNormalizationGradientFilter>(arguments)) {}
 NNTrainingStyle CNNBatchNormalizationGradientNode::trainingStyle() const { return styleOf(*this); }
 void CNNBatchNormalizationGradientNode::setTrainingStyle(NNTrainingStyle style) const { styleOf(*this) = style; }
 
@@ -347,8 +275,8 @@ CNNInstanceNormalizationGradientNode::CNNInstanceNormalizationGradientNode(const
   detail::requireClass(node, {detail::Instance::kGradientName});
 }
 CNNInstanceNormalizationGradientNode::CNNInstanceNormalizationGradientNode(const Arguments& arguments)
-    : NNGradientFilterNode(detail::makeNormalizationGradient<detail::PerImageGradientFilter<detail::Instance>>(
-          arguments, detail::Instance::kForwardName)) {}
+    : NNGradientFilterNode(
+          detail::makeNormalizationGradient<detail::PerImageGradientFilter<detail::Instance>>(arguments)) {}
 NNTrainingStyle CNNInstanceNormalizationGradientNode::trainingStyle() const { return styleOf(*this); }
 void CNNInstanceNormalizationGradientNode::setTrainingStyle(NNTrainingStyle style) const { styleOf(*this) = style; }
 
@@ -357,8 +285,8 @@ CNNGroupNormalizationGradientNode::CNNGroupNormalizationGradientNode(const NNFil
   detail::requireClass(node, {detail::Group::kGradientName});
 }
 CNNGroupNormalizationGradientNode::CNNGroupNormalizationGradientNode(const Arguments& arguments)
-    : NNGradientFilterNode(detail::makeNormalizationGradient<detail::PerImageGradientFilter<detail::Group>>(
-          arguments, detail::Group::kForwardName)) {}
+    : NNGradientFilterNode(
+          detail::makeNormalizationGradient<detail::PerImageGradientFilter<detail::Group>>(arguments)) {}
 NNTrainingStyle CNNGroupNormalizationGradientNode::trainingStyle() const { return styleOf(*this); }
 void CNNGroupNormalizationGradientNode::setTrainingStyle(NNTrainingStyle style) const { styleOf(*this) = style; }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "graph/channels.hpp"
 #include "graph/graph_kernel.hpp"
 
 #include <metalloid/cnn_neuron.hpp>
@@ -85,6 +86,8 @@ class Filter {
   /// The state that this filter leaves for its gradient.
   virtual StateKind stateKind() const { return StateKind::none; }
   virtual bool isGradient() const { return false; }
+  /// Of a gradient filter: whether it reads the state of this one.
+  virtual bool isGradientOf(const Filter& /*forward*/) const { return false; }
   /// Losses and initial gradients: the result is the gradient for the first source.
   virtual bool isItsOwnGradient() const { return false; }
 
@@ -99,6 +102,12 @@ class Filter {
   /// The kernel on a device. @throws Error for what cannot be built.
   virtual std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode& self,
                                                   const BuildContext& context) const = 0;
+
+  /// States what is known of the sources' feature channels before an image is there, and tells those of the result. By
+  /// default they are those of the source, for gradients those of the forward source.
+  virtual ResultChannels resultChannels(SourceChannels& /*channels*/) const {
+    return ResultChannels::ofSource(isGradient() ? 1 : 0);
+  }
 
   /// The name for messages: the label, or that of the data source.
   virtual std::string name() const { return label; }

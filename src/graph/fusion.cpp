@@ -66,6 +66,7 @@ class Fusion {
     }
     if (!gradient && activation.state && !plan_.states[*activation.state].readers.empty())
       return inhibited("its gradient needs what it reads");
+    if (isLeftOutByGradient(producer, gradient)) return inhibited("a gradient begins before it");
 
     producer.fusedNeuron = neuron;
     producer.fused.push_back(activation.name);
@@ -98,6 +99,16 @@ class Fusion {
            plan_.steps[next].sourceStates.front() == *plan_.steps[producer].state;
   }
 
+  /// Whether a gradient that could compute that of the neuron, and then must, begins before it: all but the one that
+  /// reads the result of `gradient`, the neuron's.
+  bool isLeftOutByGradient(const PlannedStep& producer, std::optional<std::size_t> gradient) const {
+    if (!producer.state) return false;
+    return std::ranges::any_of(plan_.states[*producer.state].readers, [&](std::size_t reader) {
+      const bool follows = gradient && plan_.images[plan_.steps[*gradient].result].readers.front() == reader;
+      return filterOf(reader).canTakeNeuronGradient() && !follows;
+    });
+  }
+
   void fuseGradient(std::size_t step, const NNNeuronDescriptor& neuron) {
     PlannedStep& gradient = plan_.steps[step];
     PlannedStep& next = plan_.steps[plan_.images[gradient.result].readers.front()];
@@ -110,30 +121,12 @@ class Fusion {
 
   void writeInPlace(std::size_t step) {
     PlannedStep& concatenation = plan_.steps[step];
-    for (std::size_t i = 0; i < concatenation.sources.size(); ++i) {
-      const PlannedImage& source = plan_.images[concatenation.sources[i]];
-      const auto inhibited = [&](std::string_view why) {
-        plan_.notes.push_back(fmt::format("{} copies its sources: {} {}", concatenation.name, source.name, why));
-      };
-      if (source.isInput) return inhibited("comes from outside");
-      if (source.isResult) return inhibited("is a result");
-      if (source.properties.isExported) return inhibited("is exported");
-      if (source.concatenation) return inhibited("is written into another concatenation");
-      if (source.properties.allocator != TemporaryImage::defaultAllocator())
-        return inhibited("has an allocator of its own");
-      if (std::ranges::count(concatenation.sources, concatenation.sources[i]) > 1) return inhibited("is there twice");
-      if (plan_.steps[source.producer].isInPlace) return inhibited("is a concatenation written in place");
-      if (source.properties.format != plan_.images[concatenation.result].properties.format)
-        return inhibited("has another format");
-    }
-    for (std::size_t i = 0; i < concatenation.sources.size(); ++i) {
-      PlannedImage& source = plan_.images[concatenation.sources[i]];
-      source.concatenation = concatenation.result;
-      source.concatenationSource = i;
-    }
-    concatenation.isInPlace = true;
+    const std::string inhibited = whatForbidsWritingInPlace(plan_, concatenation);
+    if (inhibited.empty()) metalloid::detail::writeInPlace(plan_, concatenation);
     plan_.notes.push_back(
-        fmt::format("{} is written in place, where the channels of its sources allow it", concatenation.name));
+        inhibited.empty()
+            ? fmt::format("{} is written in place, where the channels of its sources allow it", concatenation.name)
+            : fmt::format("{} copies its sources: {}", concatenation.name, inhibited));
   }
 
   /// The gradient of an addition is the gradient that it was given.
@@ -155,14 +148,7 @@ class Fusion {
       if (!isGone_[step]) steps.push_back(std::move(plan_.steps[step]));
     }
     plan_.steps = std::move(steps);
-    for (auto& image : plan_.images) image.readers.clear();
-    for (auto& state : plan_.states) state.readers.clear();
-    for (std::size_t step = 0; step < plan_.steps.size(); ++step) {
-      for (const std::size_t source : plan_.steps[step].sources) plan_.images[source].readers.push_back(step);
-      for (const std::size_t state : plan_.steps[step].sourceStates) plan_.states[state].readers.push_back(step);
-      plan_.images[plan_.steps[step].result].producer = step;
-      if (plan_.steps[step].state) plan_.states[*plan_.steps[step].state].producer = step;
-    }
+    plan_.link();
   }
 
   Plan& plan_;
@@ -170,6 +156,33 @@ class Fusion {
 };
 
 }  // namespace
+
+std::string whatForbidsWritingInPlace(const Plan& plan, const PlannedStep& concatenation) {
+  for (const std::size_t index : concatenation.sources) {
+    const PlannedImage& source = plan.images[index];
+    const auto because = [&](std::string_view why) { return fmt::format("{} {}", source.name, why); };
+    if (source.isInput) return because("comes from outside");
+    if (source.isResult) return because("is a result");
+    if (source.properties.isExported) return because("is exported");
+    if (source.concatenation) return because("is written into another concatenation");
+    if (source.properties.allocator != TemporaryImage::defaultAllocator())
+      return because("has an allocator of its own");
+    if (std::ranges::count(concatenation.sources, index) > 1) return because("is there twice");
+    if (plan.steps[source.producer].isInPlace) return because("is a concatenation written in place");
+    if (source.properties.format != plan.images[concatenation.result].properties.format)
+      return because("has another format");
+  }
+  return {};
+}
+
+void writeInPlace(Plan& plan, PlannedStep& concatenation) {
+  for (std::size_t i = 0; i < concatenation.sources.size(); ++i) {
+    PlannedImage& source = plan.images[concatenation.sources[i]];
+    source.concatenation = concatenation.result;
+    source.concatenationSource = i;
+  }
+  concatenation.isInPlace = true;
+}
 
 void fuse(Plan& plan) { Fusion(plan).run(); }
 

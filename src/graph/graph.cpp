@@ -4,6 +4,8 @@
 #include "core/format.hpp"
 #include "core/image_implementation.hpp"
 #include "core/state_implementation.hpp"
+#include "graph/kernel_archive.hpp"
+#include "graph/plan_archive.hpp"
 
 #include <metalloid/error.hpp>
 
@@ -81,7 +83,31 @@ Graph::Graph(const Device& device, std::vector<Result> results, bool allowFusion
   }
 }
 
+Graph::Graph(Unarchiver& coder, const Device& device)
+    : device_(device), isFromArchive_(true), plan_(readPlan(coder, results_)) {
+  for (PlannedStep& step : plan_.steps) {
+    try {
+      auto kernel = readKernel(coder, device, step);
+      if (!step.resultIsNeeded && kernel->canSkipResult()) kernel->skipResult();
+      kernels_.push_back(std::move(kernel));
+    } catch (const Error& error) {
+      throw error.during(fmt::format("reading {}", step.name));
+    }
+  }
+}
+
+void Graph::archive(Archiver& archiver) const {
+  archivePlan(archiver, plan_, results_);
+  for (const auto& kernel : kernels_) kernel->archive(archiver);
+}
+
 std::shared_ptr<Graph> Graph::copy(const Device& device) const {
+  if (isFromArchive_) {
+    Archiver archiver;
+    archive(archiver);
+    Unarchiver coder(archiver.finish());
+    return std::make_shared<Graph>(coder, device);
+  }
   return std::make_shared<Graph>(device, results_, allowFusion_, true);
 }
 
@@ -147,7 +173,7 @@ void Graph::check(CommandBuffer& commandBuffer, const Encode& call) const {
     }
   }
   for (std::size_t i = 0; i < call.sourceStates.size(); ++i) {
-    const std::string name = plan_.states[plan_.sourceStates[i]].node->name();
+    const std::string& name = plan_.states[plan_.sourceStates[i]].name;
     if (call.sourceStates[i].size() != count) {
       refuse(fmt::format("There are {} states for {}, but the batch has {} images.", call.sourceStates[i].size(), name,
                          count));
@@ -361,19 +387,11 @@ void Graph::encode(CommandBuffer& commandBuffer, const NNGraph& graph, Encode& c
 
   // Temporary sources lose one read for each input, however often kernels read them.
   SourceReads reads;
-  for (const auto& batch : call.sourceImages) {
-    for (const Image& image : batch) {
-      if (image.isTemporary()) reads.hold(implementation(image));
-    }
-  }
-  for (const auto& batch : call.sourceStates) {
-    for (const State& state : batch) {
-      if (state.isTemporary()) reads.hold(implementation(state));
-    }
-  }
   auto& target = implementation(commandBuffer);
   const std::size_t mark = target.records().size();
   try {
+    for (const auto& batch : call.sourceImages) reads.hold(batch);
+    for (const auto& batch : call.sourceStates) reads.hold(batch);
     size(run);
     place(run);
     record(run);

@@ -18,15 +18,17 @@ namespace metalloid::detail {
 /// What copies of an NNGraph share: the plan, the kernels, and the storage of the last encode.
 class Graph : public std::enable_shared_from_this<Graph> {
  public:
-  struct Result {
-    Ref<GraphNode> node;
-    bool isNeeded = true;
-  };
+  using Result = GraphResult;
 
   /// `copiesDataSources`: for a copy on another device.
   Graph(const Device& device, std::vector<Result> results, bool allowFusion, bool copiesDataSources);
+  /// From an archive. @throws Error (malformedFile) for what no graph has archived.
+  Graph(Unarchiver& coder, const Device& device);
 
-  /// The same description on another device.
+  /// The plan, then the kernels in their order. @throws Error (unsupported) for allocators of the caller's.
+  void archive(Archiver& archiver) const;
+
+  /// The same network on another device.
   std::shared_ptr<Graph> copy(const Device& device) const;
 
   const Plan& plan() const { return plan_; }
@@ -62,7 +64,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
 
   Device device_;
   std::vector<Result> results_;
-  bool allowFusion_;
+  bool allowFusion_ = false;
+  bool isFromArchive_ = false;  // there is no description to build from again
   Plan plan_;
   std::vector<std::unique_ptr<GraphKernel>> kernels_;  // one for each step of the plan
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <metalloid/archive.hpp>
 #include <metalloid/command_buffer.hpp>
 #include <metalloid/detail/image_kernel.hpp>
 #include <metalloid/image.hpp>
@@ -38,6 +39,9 @@ class GraphKernel {
   virtual bool canSkipResult() const { return false; }
   /// From now on the result is not needed.
   virtual void skipResult() {}
+
+  /// Archives what `readKernel` makes the same of; data sources and callbacks do not travel.
+  virtual void archive(Archiver& archiver) { kernel().encode(archiver); }
 
   // Parameters.
 

@@ -50,13 +50,21 @@ GraphNode& implementation(const NNImageNode& node);
 GraphNode& implementation(const NNStateNode& node);
 GraphNode& implementation(const NNFilterNode& node);
 
-/// A new filter. Its result takes the format of its first source. @throws Error (invalidArgument) for a nil source or
-/// state.
+/// What a label alone makes.
+std::shared_ptr<metalloid::Handle> handleOf(std::string label);
+
+/// A new filter. Its result takes the format of its first source. @throws Error (invalidArgument) for a gradient filter
+/// that is given the state of a filter whose gradient it is not.
 Ref<RefCounted> makeFilter(std::unique_ptr<Filter> filter);
+
+/// For messages: `CNNConvolutionNode "conv1"`.
+std::string nameOf(const Filter& filter);
 
 /// A reference to the vertex that a node stands for. @throws Error (invalidArgument) for nil, naming `role`.
 Ref<GraphNode> vertex(const NNImageNode& node, const char* role);
-Ref<GraphNode> vertex(const NNStateNode& node, const char* role);
+/// The same for what `reader` reads, which the message names too.
+Ref<GraphNode> vertex(const NNImageNode& node, const char* role, const Filter& reader);
+Ref<GraphNode> vertex(const NNStateNode& node, const char* role, const Filter& reader);
 
 /// The filter behind a node, as the class that its node class made.
 template <class F>

@@ -47,6 +47,14 @@ class ArithmeticGradientFilter final : public ArithmeticBase {
 
   std::string_view className() const override { return kGradientNames[static_cast<std::size_t>(type)]; }
   bool isGradient() const override { return true; }
+  bool isGradientOf(const Filter& forward) const override {
+    const auto* const filter = dynamic_cast<const ArithmeticBase*>(&forward);
+    return filter && filter->type == type && !filter->isGradient();
+  }
+  /// The result is as large as the source that it differentiates, which is not always the one that it reads.
+  ResultChannels resultChannels(SourceChannels&) const override {
+    return forwardMayCutOrBroadcast() ? ResultChannels::unknown() : ResultChannels::ofSource(1);
+  }
   bool isCopyOfGradient() const override {
     return type != Type::multiply && settings.primaryScale == 1 && !settings.cuts() && !settings.broadcasts() &&
            !forwardMayCutOrBroadcast();
@@ -109,6 +117,13 @@ class ArithmeticFilter final : public ArithmeticBase {
   using ArithmeticBase::ArithmeticBase;
 
   std::string_view className() const override { return kForwardNames[static_cast<std::size_t>(type)]; }
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    const bool spreadsPrimary = settings.primaryStride.depth == 0,
+               spreadsSecondary = settings.secondaryStride.depth == 0;
+    if (!spreadsPrimary && !spreadsSecondary) channels.requireEqual(0, 1);
+    if (spreadsPrimary && spreadsSecondary) return ResultChannels::number(1);
+    return ResultChannels::ofSource(spreadsPrimary ? 1 : 0);
+  }
   StateKind stateKind() const override { return type == Type::divide ? StateKind::none : StateKind::arithmetic; }
   bool hasOneGradient() const override { return false; }
 
@@ -158,14 +173,11 @@ class ArithmeticFilter final : public ArithmeticBase {
   }
 };
 
-Ref<RefCounted> makeArithmetic(Type type, const Ref<GraphNode>& left, const Ref<GraphNode>& right) {
-  auto filter = std::make_unique<ArithmeticFilter>(type);
-  filter->sources = {left, right};
-  return makeFilter(std::move(filter));
-}
-
 Ref<RefCounted> makeArithmetic(Type type, const NNBinaryArithmeticNode::Arguments& arguments) {
-  return makeArithmetic(type, vertex(arguments.leftSource, "leftSource"), vertex(arguments.rightSource, "rightSource"));
+  auto filter = std::make_unique<ArithmeticFilter>(type);
+  filter->sources = {vertex(arguments.leftSource, "leftSource", *filter),
+                     vertex(arguments.rightSource, "rightSource", *filter)};
+  return makeFilter(std::move(filter));
 }
 
 Ref<RefCounted> makeArithmetic(Type type, const NNBinaryArithmeticNode::SourcesArguments& arguments) {
@@ -174,13 +186,15 @@ Ref<RefCounted> makeArithmetic(Type type, const NNBinaryArithmeticNode::SourcesA
                 fmt::format("A {} has two sources, but {} are given.", kForwardNames[static_cast<std::size_t>(type)],
                             arguments.sources.size()));
   }
-  return makeArithmetic(type, {.leftSource = arguments.sources[0], .rightSource = arguments.sources[1]});
+  return makeArithmetic(
+      type, NNBinaryArithmeticNode::Arguments{.leftSource = arguments.sources[0], .rightSource = arguments.sources[1]});
 }
 
 Ref<RefCounted> gradientVertex(Type type, const NNArithmeticGradientNode::Arguments& arguments) {
   auto filter = std::make_unique<ArithmeticGradientFilter>(type, arguments.isSecondarySourceFilter);
-  filter->sources = {vertex(arguments.sourceGradient, "sourceGradient"), vertex(arguments.sourceImage, "sourceImage")};
-  filter->sourceStates = {vertex(arguments.gradientState, "gradientState")};
+  filter->sources = {vertex(arguments.sourceGradient, "sourceGradient", *filter),
+                     vertex(arguments.sourceImage, "sourceImage", *filter)};
+  filter->sourceStates = {vertex(arguments.gradientState, "gradientState", *filter)};
   return makeFilter(std::move(filter));
 }
 
@@ -193,8 +207,8 @@ Ref<RefCounted> gradientVertex(Type type, const NNArithmeticGradientNode::Forwar
   GraphNode& forward = implementation(arguments.forwardFilter);
   requireClass(arguments.forwardFilter, {kForwardNames[static_cast<std::size_t>(type)]});
   auto filter = gradientFor(static_cast<const ArithmeticFilter&>(*forward.filter), arguments.isSecondarySourceFilter);
-  filter->sources = {vertex(arguments.gradientImages[0], "source gradient"),
-                     vertex(arguments.gradientImages[1], "source image")};
+  filter->sources = {vertex(arguments.gradientImages[0], "source gradient", *filter),
+                     vertex(arguments.gradientImages[1], "source image", *filter)};
   filter->sourceStates = {Ref<GraphNode>(&forward)};
   return makeFilter(std::move(filter));
 }
@@ -210,7 +224,9 @@ std::size_t oneOrZero(std::size_t value, const NNFilterNode& node) {
 }  // namespace
 
 Ref<GraphNode> makeAddition(const Ref<GraphNode>& left, const Ref<GraphNode>& right) {
-  const auto node = makeArithmetic(Type::add, left, right);
+  auto filter = std::make_unique<ArithmeticFilter>(Type::add);
+  filter->sources = {left, right};
+  const auto node = makeFilter(std::move(filter));
   return Ref<GraphNode>(static_cast<GraphNode*>(node.get()));
 }
 

@@ -16,8 +16,22 @@ class ConcatenationGradientFilter final : public Filter {
 
   std::string_view className() const override { return "NNConcatenationGradientNode"; }
   bool isGradient() const override { return true; }
+  bool isGradientOf(const Filter& forward) const override { return forward.isConcatenation(); }
   std::unique_ptr<GraphKernel> makeKernel(const Device& device, const GraphNode&, const BuildContext&) const override {
     return single(NNConcatenationGradient(device, index_));
+  }
+
+  /// Which source of the concatenation the source image is. @throws Error (invalidArgument) when it is none.
+  void findIndex() {
+    const GraphNode& forward = *sourceStates.front();
+    if (!forward.filter || !isGradientOf(*forward.filter)) return;  // is refused with the filter
+    const auto& images = forward.filter->sources;
+    const auto found = std::find(images.begin(), images.end(), sources[1]);
+    if (found == images.end()) {
+      throw Error(ErrorCode::invalidArgument, "The sourceImage of " + nameOf(*this) + ", " + sources[1]->name() +
+                                                  ", is no source of " + forward.name() + ", whose state is given.");
+    }
+    index_ = static_cast<std::size_t>(found - images.begin());
   }
 
  private:
@@ -27,6 +41,16 @@ class ConcatenationGradientFilter final : public Filter {
 class ConcatenationFilter final : public Filter {
  public:
   std::string_view className() const override { return "NNConcatenationNode"; }
+  /// Each source begins at a multiple of 4.
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    std::size_t sum = 0;
+    for (std::size_t source = 0; source < sources.size(); ++source) {
+      const auto own = channels.of(source);
+      if (!own) return ResultChannels::unknown();
+      sum = (sum + 3) / 4 * 4 + *own;
+    }
+    return ResultChannels::number(sum);
+  }
   StateKind stateKind() const override { return StateKind::gradient; }
   bool hasOneGradient() const override { return false; }
   bool isConcatenation() const override { return true; }
@@ -55,7 +79,8 @@ NNConcatenationNode::NNConcatenationNode(const Arguments& arguments)
         if (arguments.sources.empty())
           throw Error(ErrorCode::invalidArgument, "An NNConcatenationNode needs a source, but none is given.");
         auto filter = std::make_unique<detail::ConcatenationFilter>();
-        for (const NNImageNode& source : arguments.sources) filter->sources.push_back(detail::vertex(source, "source"));
+        for (const NNImageNode& source : arguments.sources)
+          filter->sources.push_back(detail::vertex(source, "source", *filter));
         return detail::makeFilter(std::move(filter));
       }()) {}
 
@@ -66,18 +91,11 @@ NNConcatenationGradientNode::NNConcatenationGradientNode(const NNFilterNode& nod
 
 NNConcatenationGradientNode::NNConcatenationGradientNode(const Arguments& arguments)
     : NNGradientFilterNode([&] {
-        const auto forward = detail::vertex(arguments.gradientState, "gradientState");
-        const auto image = detail::vertex(arguments.sourceImage, "sourceImage");
-        const auto& sources = forward->filter->sources;
-        const auto found = std::find(sources.begin(), sources.end(), image);
-        if (!forward->filter->isConcatenation() || found == sources.end()) {
-          throw Error(ErrorCode::invalidArgument,
-                      "The sourceImage is no source of the concatenation that the gradientState belongs to.");
-        }
-        auto filter =
-            std::make_unique<detail::ConcatenationGradientFilter>(static_cast<std::size_t>(found - sources.begin()));
-        filter->sources = {detail::vertex(arguments.sourceGradient, "sourceGradient"), image};
-        filter->sourceStates = {forward};
+        auto filter = std::make_unique<detail::ConcatenationGradientFilter>(0);
+        filter->sources = {detail::vertex(arguments.sourceGradient, "sourceGradient", *filter),
+                           detail::vertex(arguments.sourceImage, "sourceImage", *filter)};
+        filter->sourceStates = {detail::vertex(arguments.gradientState, "gradientState", *filter)};
+        filter->findIndex();
         return detail::makeFilter(std::move(filter));
       }()) {}
 

@@ -55,6 +55,16 @@ NNGraph::NNGraph(const Device& device, const SeveralArguments& arguments) : Kern
   }
 }
 
+NNGraph::NNGraph(Unarchiver& coder, const Device& device) : Kernel(device, "NNGraph") {
+  decode(coder);
+  graph_ = std::make_shared<Graph>(coder, device);
+}
+
+void NNGraph::encode(Archiver& archiver) const {
+  Kernel::encode(archiver);
+  graph_->archive(archiver);
+}
+
 std::vector<std::shared_ptr<Handle>> NNGraph::sourceImageHandles() const {
   std::vector<std::shared_ptr<Handle>> handles;
   for (const std::size_t image : graph_->plan().sourceImages)
@@ -87,7 +97,10 @@ std::vector<std::shared_ptr<Handle>> NNGraph::resultStateHandles() const {
   return handles;
 }
 
-std::shared_ptr<Handle> NNGraph::resultHandle() const { return graph_->results().front().node->image.handle; }
+std::shared_ptr<Handle> NNGraph::resultHandle() const {
+  const auto& result = graph_->plan().results.front();
+  return result ? graph_->plan().images[*result].properties.handle : graph_->results().front().node->image.handle;
+}
 bool NNGraph::resultImageIsNeeded() const { return graph_->results().front().isNeeded; }
 
 namespace {
@@ -181,6 +194,8 @@ NNGraph NNGraph::copy(const Device& device) const {
 void NNGraph::visitSettings(detail::SettingsVisitor& visitor) {
   Kernel::visitSettings(visitor);
   visitor.visit("format", format);
+  if (format > ImageFeatureChannelFormat::float32)
+    detail::refuseSetting("NNGraph", "format", "there is no such storage.");
   visitor.visit("outputStateIsTemporary", outputStateIsTemporary);
 }
 

@@ -22,24 +22,23 @@ NNGraphPlan Graph::planData() const {
   for (std::size_t index = 0; index < plan_.states.size(); ++index) {
     const PlannedState& state = plan_.states[index];
     NNGraphPlan::State& one = data.states.emplace_back();
-    one.name = state.node->name();
+    one.name = state.name;
     one.isInput = state.isInput;
     const bool isMade = state.producer < plan_.steps.size() && plan_.steps[state.producer].state == index;
     if (!state.isInput && isMade) one.producer = state.producer;
     one.readers = state.readers;
   }
   for (const PlannedStep& step : plan_.steps) {
-    const Filter& filter = *step.node->filter;
     NNGraphPlan::Step& one = data.steps.emplace_back();
-    one.className = filter.className();
-    one.label = filter.name();
+    one.className = step.className;
+    one.label = step.label;
     one.fused = step.fused;
     one.sources = step.sources;
     one.sourceStates = step.sourceStates;
     one.result = step.result;
     one.resultIsNeeded = step.resultIsNeeded;
     one.resultState = step.state;
-    one.isGradient = filter.isGradient();
+    one.isGradient = step.isGradient;
     one.isInPlace = step.isInPlace;
     one.trainingStyle = step.trainingStyle;
   }

@@ -27,6 +27,8 @@ std::unique_ptr<GraphKernel> make(const Device& device, const Reduction& reducti
   return detail::single(std::move(kernel));
 }
 
+detail::ResultChannels oneChannel(const Reduction&) { return detail::ResultChannels::number(1); }
+
 constexpr Class kSpatialMeanGradient{
     .name = "NNReductionSpatialMeanGradientNode",
     .makeKernel = [](const Device& device, const Reduction&) -> std::unique_ptr<GraphKernel> {
@@ -42,17 +44,23 @@ constexpr Class kColumnMax{.name = "NNReductionColumnMaxNode", .makeKernel = mak
 constexpr Class kColumnMean{.name = "NNReductionColumnMeanNode", .makeKernel = make<NNReduceColumnMean>};
 constexpr Class kColumnSum{.name = "NNReductionColumnSumNode", .makeKernel = make<NNReduceColumnSum>};
 constexpr Class kFeatureChannelsMin{.name = "NNReductionFeatureChannelsMinNode",
-                                    .makeKernel = make<NNReduceFeatureChannelsMin>};
+                                    .makeKernel = make<NNReduceFeatureChannelsMin>,
+                                    .resultChannels = oneChannel};
 constexpr Class kFeatureChannelsMax{.name = "NNReductionFeatureChannelsMaxNode",
-                                    .makeKernel = make<NNReduceFeatureChannelsMax>};
+                                    .makeKernel = make<NNReduceFeatureChannelsMax>,
+                                    .resultChannels = oneChannel};
 constexpr Class kFeatureChannelsMean{.name = "NNReductionFeatureChannelsMeanNode",
-                                     .makeKernel = make<NNReduceFeatureChannelsMean>};
+                                     .makeKernel = make<NNReduceFeatureChannelsMean>,
+                                     .resultChannels = oneChannel};
 constexpr Class kFeatureChannelsSum{.name = "NNReductionFeatureChannelsSumNode",
-                                    .makeKernel = make<NNReduceFeatureChannelsSum>};
+                                    .makeKernel = make<NNReduceFeatureChannelsSum>,
+                                    .resultChannels = oneChannel};
 constexpr Class kFeatureChannelsArgumentMin{.name = "NNReductionFeatureChannelsArgumentMinNode",
-                                            .makeKernel = make<NNReduceFeatureChannelsArgumentMin>};
+                                            .makeKernel = make<NNReduceFeatureChannelsArgumentMin>,
+                                            .resultChannels = oneChannel};
 constexpr Class kFeatureChannelsArgumentMax{.name = "NNReductionFeatureChannelsArgumentMaxNode",
-                                            .makeKernel = make<NNReduceFeatureChannelsArgumentMax>};
+                                            .makeKernel = make<NNReduceFeatureChannelsArgumentMax>,
+                                            .resultChannels = oneChannel};
 constexpr Class kSpatialMean{.name = "NNReductionSpatialMeanNode",
                              .state = StateKind::gradient,
                              .makeKernel = make<NNReductionSpatialMean>,

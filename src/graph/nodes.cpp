@@ -1,6 +1,7 @@
 #include "graph/graph_node.hpp"
 
 #include "core/format.hpp"
+#include "graph/plan.hpp"
 
 #include <metalloid/error.hpp>
 #include <metalloid/nn_nodes.hpp>
@@ -13,7 +14,6 @@ namespace {
 
 [[noreturn]] void refuse(std::string message) { throw Error(ErrorCode::invalidArgument, std::move(message)); }
 
-/// What a label alone makes.
 class LabelHandle final : public metalloid::Handle {
  public:
   explicit LabelHandle(std::string label) : label_(std::move(label)) {}
@@ -30,6 +30,10 @@ GraphNode& vertexOf(const Node& node, const char* what) {
 }
 
 }  // namespace
+
+std::shared_ptr<metalloid::Handle> handleOf(std::string label) {
+  return std::make_shared<LabelHandle>(std::move(label));
+}
 
 GraphNode::~GraphNode() {
   if (!filter) return;
@@ -49,11 +53,10 @@ GraphNode::~GraphNode() {
   waiting = nullptr;
 }
 
+std::string nameOf(const Filter& filter) { return nameOf(filter.className(), filter.name()); }
+
 std::string GraphNode::name() const {
-  if (filter) {
-    const std::string label = filter->name();
-    return label.empty() ? std::string(filter->className()) : fmt::format("{} \"{}\"", filter->className(), label);
-  }
+  if (filter) return nameOf(*filter);
   const auto& handle = kind == Kind::image ? image.handle : state.handle;
   const std::string_view type = kind == Kind::image ? "NNImageNode" : "NNLabelsNode";
   return handle ? fmt::format("{} \"{}\"", type, handle->label()) : std::string(type);
@@ -67,12 +70,20 @@ Ref<GraphNode> vertex(const NNImageNode& node, const char* role) {
   if (!node) refuse(fmt::format("The {} is nil.", role));
   return Ref<GraphNode>(&implementation(node));
 }
-Ref<GraphNode> vertex(const NNStateNode& node, const char* role) {
-  if (!node) refuse(fmt::format("The {} is nil.", role));
+Ref<GraphNode> vertex(const NNImageNode& node, const char* role, const Filter& reader) {
+  if (!node) refuse(fmt::format("The {} of {} is nil.", role, nameOf(reader)));
+  return Ref<GraphNode>(&implementation(node));
+}
+Ref<GraphNode> vertex(const NNStateNode& node, const char* role, const Filter& reader) {
+  if (!node) refuse(fmt::format("The {} of {} is nil.", role, nameOf(reader)));
   return Ref<GraphNode>(&implementation(node));
 }
 
 Ref<RefCounted> makeFilter(std::unique_ptr<Filter> filter) {
+  for (const auto& state : filter->sourceStates) {
+    if (filter->isGradient() && !(state->filter && filter->isGradientOf(*state->filter)))
+      refuse(fmt::format("{} is given the state of {}, but is not its gradient.", nameOf(*filter), state->name()));
+  }
   auto node = makeRef<GraphNode>(GraphNode::Kind::filter);
   if (!filter->sources.empty()) node->image.format = filter->sources.front()->image.format;
   node->filter = std::move(filter);
@@ -114,8 +125,7 @@ NNImageNode::NNImageNode(const Arguments& arguments)
     : detail::Handle([&] {
         auto node = detail::makeRef<GraphNode>(GraphNode::Kind::image);
         node->image.handle = arguments.handle;
-        if (!arguments.handle && !arguments.label.empty())
-          node->image.handle = std::make_shared<detail::LabelHandle>(arguments.label);
+        if (!arguments.handle && !arguments.label.empty()) node->image.handle = detail::handleOf(arguments.label);
         return node;
       }()) {}
 
@@ -255,7 +265,8 @@ std::vector<NNGradientFilterNode> NNFilterNode::gradientFilters(const NNImageNod
   }
   if (node.filter->isItsOwnGradient()) detail::refuse(fmt::format("{} is its own gradient.", node.name()));
   std::vector<NNGradientFilterNode> nodes;
-  for (const auto& [made, source] : node.filter->gradients(node, detail::vertex(sourceGradient, "source gradient")))
+  for (const auto& [made, source] :
+       node.filter->gradients(node, detail::vertex(sourceGradient, "source gradient", *node.filter)))
     nodes.emplace_back(made->filterNode());
   return nodes;
 }

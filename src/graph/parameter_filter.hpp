@@ -27,6 +27,7 @@ class ParameterFilter final : public Filter {
     const Class* gradient = nullptr;   // none: the node has no gradient
     bool gradientReadsResult = false;  // in the place of the source
     bool isGradient = false;
+    ResultChannels (*resultChannels)(const P& parameters) = nullptr;  // none: those of the source
   };
 
   ParameterFilter(const Class& nodeClass, P given) : parameters(std::move(given)), class_(nodeClass) {}
@@ -34,6 +35,13 @@ class ParameterFilter final : public Filter {
   std::string_view className() const override { return class_.name; }
   StateKind stateKind() const override { return class_.state; }
   bool isGradient() const override { return class_.isGradient; }
+  bool isGradientOf(const Filter& forward) const override {
+    const auto* const filter = dynamic_cast<const ParameterFilter*>(&forward);
+    return filter && filter->class_.gradient == &class_;
+  }
+  ResultChannels resultChannels(SourceChannels& channels) const override {
+    return class_.resultChannels ? class_.resultChannels(parameters) : Filter::resultChannels(channels);
+  }
 
   std::vector<GradientFilter> gradients(GraphNode& self, const Ref<GraphNode>& gradient) const override {
     if (!class_.gradient) return Filter::gradients(self, gradient);
@@ -59,17 +67,18 @@ template <class P>
 Ref<RefCounted> makeForward(const typename ParameterFilter<P>::Class& nodeClass, const NNImageNode& source,
                             P parameters) {
   auto filter = std::make_unique<ParameterFilter<P>>(nodeClass, std::move(parameters));
-  filter->sources = {vertex(source, "source")};
+  filter->sources = {vertex(source, "source", *filter)};
   return makeFilter(std::move(filter));
 }
 
-/// The vertex of a gradient node. @throws Error (invalidArgument) for a nil node.
+/// The vertex of a gradient node. @throws Error (invalidArgument) for a nil node, and for the state of a filter whose
+/// gradient it is not.
 template <class P>
 Ref<RefCounted> makeGradient(const typename ParameterFilter<P>::Class& nodeClass, const NNImageNode& sourceGradient,
                              const NNImageNode& sourceImage, const NNStateNode& gradientState, P parameters) {
   auto filter = std::make_unique<ParameterFilter<P>>(nodeClass, std::move(parameters));
-  filter->sources = {vertex(sourceGradient, "sourceGradient"), vertex(sourceImage, "sourceImage")};
-  filter->sourceStates = {vertex(gradientState, "gradientState")};
+  filter->sources = {vertex(sourceGradient, "sourceGradient", *filter), vertex(sourceImage, "sourceImage", *filter)};
+  filter->sourceStates = {vertex(gradientState, "gradientState", *filter)};
   return makeFilter(std::move(filter));
 }
 

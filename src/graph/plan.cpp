@@ -46,7 +46,8 @@ class Planner {
       plan_.images[image].isResult = true;
       plan_.results.emplace_back(image);
     }
-    findReaders();
+    plan_.link();
+    orderInputs();
     return std::move(plan_);
   }
 
@@ -59,7 +60,8 @@ class Planner {
       GraphNode* const node = pending.back();
       pending.pop_back();
       if (!node->filter) continue;
-      if (hasEffect(*node->filter) || node->image.isExported) {
+      const bool leavesState = node->filter->stateKind() != StateKind::none;
+      if (hasEffect(*node->filter) || node->image.isExported || (leavesState && node->state.isExported)) {
         required.push_back(node);
         continue;  // what it reads comes with it
       }
@@ -97,9 +99,11 @@ class Planner {
           enter(state);
         } else if (!states_.contains(&state)) {
           states_[&state] = plan_.states.size();
-          plan_.sourceStates.push_back(plan_.states.size());
-          plan_.states.push_back(
-              {.node = Ref<GraphNode>(&state), .properties = state.state, .isInput = true, .readers = {}});
+          plan_.states.push_back({.node = Ref<GraphNode>(&state),
+                                  .properties = state.state,
+                                  .name = state.name(),
+                                  .isInput = true,
+                                  .readers = {}});
         }
       } else {
         addStep(*node);
@@ -118,13 +122,15 @@ class Planner {
                             .isInput = true,
                             .readers = {},
                             .concatenation = {}});
-    plan_.sourceImages.push_back(images_[&node]);
   }
 
   void addStep(GraphNode& node) {
     const Filter& filter = *node.filter;
     PlannedStep step{.node = Ref<GraphNode>(&node),
+                     .className = std::string(filter.className()),
+                     .label = filter.name(),
                      .name = node.name(),
+                     .isGradient = filter.isGradient(),
                      .sources = {},
                      .sourceStates = {},
                      .state = {},
@@ -152,16 +158,23 @@ class Planner {
                             .concatenation = {}});
     if (filter.stateKind() != StateKind::none) {
       step.state = states_[&node] = plan_.states.size();
-      plan_.states.push_back(
-          {.node = Ref<GraphNode>(&node), .properties = node.state, .producer = index, .readers = {}});
+      plan_.states.push_back({.node = Ref<GraphNode>(&node),
+                              .properties = node.state,
+                              .name = node.name(),
+                              .producer = index,
+                              .readers = {}});
     }
     plan_.steps.push_back(std::move(step));
   }
 
-  void findReaders() {
-    for (std::size_t index = 0; index < plan_.steps.size(); ++index) {
-      for (const std::size_t source : plan_.steps[index].sources) plan_.images[source].readers.push_back(index);
-      for (const std::size_t state : plan_.steps[index].sourceStates) plan_.states[state].readers.push_back(index);
+  /// The inputs, in the order of their first use.
+  void orderInputs() {
+    const auto use = [](const auto& objects, std::size_t number, std::vector<std::size_t>& inputs) {
+      if (objects[number].isInput && std::ranges::find(inputs, number) == inputs.end()) inputs.push_back(number);
+    };
+    for (const PlannedStep& step : plan_.steps) {
+      for (const std::size_t source : step.sources) use(plan_.images, source, plan_.sourceImages);
+      for (const std::size_t state : step.sourceStates) use(plan_.states, state, plan_.sourceStates);
     }
   }
 
@@ -171,29 +184,45 @@ class Planner {
   std::unordered_set<const GraphNode*> onPath_;
 };
 
-/// What only the finished plan tells: which states and results are wanted, and what is returned.
-void finish(Plan& plan) {
-  for (PlannedStep& step : plan.steps) {
-    if (step.state) {
-      const PlannedState& state = plan.states[*step.state];
-      if (state.readers.empty() && !state.properties.isExported) step.state.reset();
-    }
-    const PlannedImage& result = plan.images[step.result];
-    step.resultIsNeeded = result.isResult || result.properties.isExported || !result.readers.empty();
-  }
-  for (const PlannedStep& step : plan.steps) {
-    if (plan.images[step.result].properties.isExported) plan.intermediateImages.push_back(step.result);
-    if (step.state && plan.states[*step.state].properties.isExported) plan.destinationStates.push_back(*step.state);
-  }
-}
-
 }  // namespace
+
+std::string nameOf(std::string_view className, std::string_view label) {
+  return label.empty() ? std::string(className) : fmt::format("{} \"{}\"", className, label);
+}
 
 Plan Plan::make(const std::vector<Wanted>& results, bool allowFusion) {
   Plan plan = Planner().make(results);
+  checkChannels(plan);
   if (allowFusion) fuse(plan);
-  finish(plan);
+  plan.finish();
   return plan;
+}
+
+void Plan::link() {
+  for (PlannedImage& image : images) image.readers.clear();
+  for (PlannedState& state : states) state.readers.clear();
+  for (std::size_t index = 0; index < steps.size(); ++index) {
+    const PlannedStep& step = steps[index];
+    for (const std::size_t source : step.sources) images[source].readers.push_back(index);
+    for (const std::size_t state : step.sourceStates) states[state].readers.push_back(index);
+    images[step.result].producer = index;
+    if (step.state) states[*step.state].producer = index;
+  }
+}
+
+void Plan::finish() {
+  for (PlannedStep& step : steps) {
+    if (step.state) {
+      const PlannedState& state = states[*step.state];
+      if (state.readers.empty() && !state.properties.isExported) step.state.reset();
+    }
+    const PlannedImage& result = images[step.result];
+    step.resultIsNeeded = result.isResult || result.properties.isExported || !result.readers.empty();
+  }
+  for (const PlannedStep& step : steps) {
+    if (images[step.result].properties.isExported) intermediateImages.push_back(step.result);
+    if (step.state && states[*step.state].properties.isExported) destinationStates.push_back(*step.state);
+  }
 }
 
 }  // namespace metalloid::detail

@@ -5,13 +5,14 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace metalloid::detail {
 
 /// An image of the network, as the plan sees it. Properties are those that the node had when the graph was built.
 struct PlannedImage {
-  Ref<GraphNode> node;
+  Ref<GraphNode> node;  ///< null in what an archive held
   GraphNode::ImageProperties properties;
   std::string name;
   bool isInput = false;
@@ -24,8 +25,9 @@ struct PlannedImage {
 
 /// A state of the network.
 struct PlannedState {
-  Ref<GraphNode> node;
+  Ref<GraphNode> node;  ///< null in what an archive held
   GraphNode::StateProperties properties;
+  std::string name;
   bool isInput = false;
   std::size_t producer = 0;
   std::vector<std::size_t> readers;
@@ -33,8 +35,11 @@ struct PlannedState {
 
 /// One kernel to encode.
 struct PlannedStep {
-  Ref<GraphNode> node;
-  std::string name;
+  Ref<GraphNode> node;  ///< null in what an archive held
+  std::string className;
+  std::string label;
+  std::string name;  ///< of both
+  bool isGradient = false;
   std::vector<std::size_t> sources;       ///< images
   std::vector<std::size_t> sourceStates;  ///< states
   std::size_t result = 0;                 ///< image
@@ -44,6 +49,12 @@ struct PlannedStep {
   NNTrainingStyle trainingStyle = NNTrainingStyle::UpdateDeviceNone;
   std::optional<NNNeuronDescriptor> fusedNeuron;
   std::vector<std::string> fused;  ///< names of the filters that this one computes as well
+};
+
+/// One of the results that a graph is asked for.
+struct GraphResult {
+  Ref<GraphNode> node;
+  bool isNeeded = true;
 };
 
 /// The filters that results need, in the order of encoding, and what was simplified.
@@ -65,6 +76,14 @@ struct Plan {
   };
   /// @throws Error (invalidArgument) for a description that has a cycle or that nothing is to be computed of.
   static Plan make(const std::vector<Wanted>& results, bool allowFusion);
+
+  /// From the steps: who makes and reads images and states.
+  void link();
+  /// From the linked steps: which states and results are wanted, and what is returned.
+  void finish();
 };
+
+/// For messages: `CNNConvolutionNode "conv1"`.
+std::string nameOf(std::string_view className, std::string_view label);
 
 }  // namespace metalloid::detail

@@ -5,20 +5,27 @@
 
 #include <cstddef>
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 namespace metalloid::detail {
 
 /// Read counts of the temporary sources of a graph, held while its kernels read them.
 class SourceReads {
  public:
-  /// Once for each input that the object is given for.
-  void hold(ImageImplementation& image) { hold(images_, image); }
-  void hold(StateImplementation& state) { hold(states_, state); }
+  /// Once for each input that an object is given for, however often the batch of one input holds it.
+  void hold(const ImageBatch& batch) { hold(images_, batch); }
+  void hold(const StateBatch& batch) { hold(states_, batch); }
 
   /// As they were: nothing has been encoded.
   void restore() {
-    for (auto& [object, held] : images_) object->setReadCount(held.count);
-    for (auto& [object, held] : states_) object->setReadCount(held.count);
+    const auto reset = [](auto& held) {
+      for (auto& [object, one] : held) {
+        if (one.count > 0) object->setReadCount(one.count);  // what has no reads left has not been held
+      }
+    };
+    reset(images_);
+    reset(states_);
   }
 
   /// One less for each input.
@@ -32,6 +39,15 @@ class SourceReads {
     std::size_t count;
     std::size_t reads;
   };
+
+  template <class Object, class Handle>
+  static void hold(std::unordered_map<Object*, Held>& held, const std::vector<Handle>& batch) {
+    std::unordered_set<const Object*> seen;
+    for (const Handle& handle : batch) {
+      Object& object = implementation(handle);
+      if (object.isTemporary() && seen.insert(&object).second) hold(held, object);
+    }
+  }
 
   template <class Object>
   static void hold(std::unordered_map<Object*, Held>& held, Object& object) {

@@ -168,10 +168,16 @@ void CNNArithmeticGradient::record(Encoding& encoding, const ImageOperands& oper
   const auto c = axis(&Broadcast::channels, gradientChannels, channelsLeft, gradientChannels);
   const std::size_t channels = c.stride ? gradientChannels : 1;
 
-  // Where nothing reaches the source its gradient is 0.
+  // Where nothing reaches the source its gradient is 0: anywhere in a destination of the kernel's own, and in the clip
+  // rectangle of one that was given.
   const bool isEmpty = x.read == 0 || y.read == 0 || x.written == 0 || y.written == 0;
   const PixelRect written = isEmpty ? PixelRect() : PixelRect{clip.x, clip.y, x.written, y.written};
-  clearUncovered(encoding, destination, written, destinationFeatureChannelOffset, channels);
+  if (operands.destinationsAreNew) {
+    clearUncovered(encoding, destination, written, destinationFeatureChannelOffset, channels);
+  } else if (written != clip) {
+    encoding.prepend(
+        operations::ImageFill{.result = destination.view(clip, destinationFeatureChannelOffset, channels), .value = 0});
+  }
   if (isEmpty) return encoding.record(std::vector<operations::Operation>());
 
   operations::CNNArithmeticGradient operation{

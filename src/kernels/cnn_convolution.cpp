@@ -54,12 +54,10 @@ void requireReach(const Encoding& encoding, std::string_view role, std::ptrdiff_
 }
 
 void requireEdgeMode(const Encoding& encoding, ImageEdgeMode edgeMode, bool enlarges) {
-  if (edgeMode == ImageEdgeMode::zero || (edgeMode == ImageEdgeMode::clamp && !enlarges)) return;
+  encoding.requireEdgeMode(edgeMode);
+  if (edgeMode == ImageEdgeMode::zero || !enlarges) return;
   encoding.refuse(
-      edgeMode == ImageEdgeMode::clamp
-          ? fmt::format("The edge mode of {} is clamp, but its strides enlarge: zero is needed.", encoding.kernelName())
-          : fmt::format("The edge mode of {} is {}, but must be zero or clamp.", encoding.kernelName(),
-                        static_cast<std::uint32_t>(edgeMode)));
+      fmt::format("The edge mode of {} is clamp, but its strides enlarge: zero is needed.", encoding.kernelName()));
 }
 
 operations::ImageView convolutionSource(Encoding& encoding, Encoding::ImageOperand& source, std::size_t firstChannel,

@@ -51,12 +51,6 @@ void checkAlpha(const Encoding& encoding, float alpha) {
   encoding.refuse(fmt::format("The alpha of {} is {}, but it must not be negative.", encoding.kernelName(), alpha));
 }
 
-void checkEdgeMode(const Encoding& encoding, ImageEdgeMode mode) {
-  if (mode <= ImageEdgeMode::clamp) return;
-  encoding.refuse(
-      fmt::format("The edge mode of {} is zero or clamp; others are for padding kernels.", encoding.kernelName()));
-}
-
 template <class K>
 void visitSquares(detail::SettingsVisitor& visitor, K& kernel) {
   visitor.visit("alpha", kernel.alpha);
@@ -85,7 +79,6 @@ struct NeighbourhoodViews {
 NeighbourhoodViews neighbourhoodViews(Encoding& encoding, const CNNGradientKernel& kernel,
                                       const ImageOperands& operands) {
   const auto primary = kernel.sourceSettings(0), secondary = kernel.sourceSettings(1);
-  checkEdgeMode(encoding, secondary.edgeMode);
   auto found = detail::gradientOperands(encoding, kernel, operands);
   detail::PixelRect written{0, 0, found.gradient.width(), found.gradient.height()};
   if (!operands.sourceStates.empty()) {
@@ -100,8 +93,10 @@ NeighbourhoodViews neighbourhoodViews(Encoding& encoding, const CNNGradientKerne
                                 encoding.kernelName(), found.clip.width, found.clip.height, secondary.offset.x,
                                 secondary.offset.y, found.source.width(), found.source.height()));
   }
-  detail::clearUncovered(encoding, found.destination, found.clip, kernel.destinationFeatureChannelOffset,
-                         found.channels);
+  if (operands.destinationsAreNew) {
+    detail::clearUncovered(encoding, found.destination, found.clip, kernel.destinationFeatureChannelOffset,
+                           found.channels);
+  }
   // Gradient pixel g belongs to source pixel g - primaryOffset + secondaryOffset.
   const Offset first{
       .x = static_cast<std::ptrdiff_t>(written.x) - primary.offset.x + secondary.offset.x,
@@ -149,7 +144,6 @@ State CNNSpatialNormalization::makeResultState(const ResultStateArguments& argum
 
 void CNNSpatialNormalization::record(Encoding& encoding, const ImageOperands& operands) const {
   checkAlpha(encoding, alpha);
-  checkEdgeMode(encoding, edgeMode);
   auto views = detail::windowedViews(encoding, *this, operands);
   encoding.record(operations::CNNSpatialNormalization{.source = std::move(views.source),
                                                       .result = std::move(views.result),
@@ -228,7 +222,6 @@ State CNNLocalContrastNormalization::makeResultState(const ResultStateArguments&
 }
 
 void CNNLocalContrastNormalization::record(Encoding& encoding, const ImageOperands& operands) const {
-  checkEdgeMode(encoding, edgeMode);
   auto views = detail::windowedViews(encoding, *this, operands);
   encoding.record(operations::CNNLocalContrastNormalization{.source = std::move(views.source),
                                                             .result = std::move(views.result),

@@ -74,12 +74,6 @@ const KernelShape& checked(std::string_view className, const KernelShape& shape)
   return shape;
 }
 
-void requireEdgeMode(const Encoding& encoding, ImageEdgeMode edgeMode) {
-  if (edgeMode == ImageEdgeMode::zero || edgeMode == ImageEdgeMode::clamp) return;
-  encoding.refuse(fmt::format("The edge mode of {} is {}, but poolings have zero (0) and clamp (1) only.",
-                              encoding.kernelName(), static_cast<std::uint32_t>(edgeMode)));
-}
-
 /// Zeros that no window can reach count as little as those far outside.
 std::size_t padOf(std::size_t zeroPad) { return std::min(zeroPad, std::size_t{1} << 61); }
 
@@ -108,7 +102,6 @@ State CNNPooling::makeResultState(const ResultStateArguments& arguments) {
 }
 
 void CNNPooling::record(Encoding& encoding, const ImageOperands& operands) const {
-  requireEdgeMode(encoding, edgeMode);
   auto views = detail::windowedViews(encoding, *this, operands);
   encoding.record(operations::CNNPooling{.source = std::move(views.source),
                                          .result = std::move(views.result),
@@ -216,7 +209,6 @@ void CNNPoolingGradient::record(Encoding& encoding, const ImageOperands& operand
   if (operands.destinationsAreNew)
     detail::clearUncovered(encoding, found.destination, found.clip, destinationFeatureChannelOffset, found.channels);
   const auto primary = sourceSettings(0), forward = sourceSettings(1);
-  requireEdgeMode(encoding, forward.edgeMode);
   detail::requireModerate(encoding, primary.offset);
   detail::requireModerate(encoding, forward.offset);
   for (const std::size_t stride : {secondaryStrideInPixelsX, secondaryStrideInPixelsY}) {

@@ -151,7 +151,11 @@ class Encoding {
   /// operands like others.
   void reads(std::string_view role, const State& state);
 
+  /// @throws Error (invalidArgument) for modes that only padding kernels have.
+  void requireEdgeMode(ImageEdgeMode edgeMode) const;
+
   /// A region of the source that may lie outside of it: where it does, a copy is made that has what the edge mode says.
+  /// @throws as `requireEdgeMode`.
   operations::ImageView region(ImageOperand& operand, Offset offset, std::size_t width, std::size_t height,
                                std::size_t firstChannel, std::size_t channels, ImageEdgeMode edgeMode);
 

@@ -5,6 +5,7 @@
 #include <metalloid/error.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace metalloid::detail {
@@ -136,8 +137,15 @@ std::byte* Encoding::scratch(std::size_t bytes) {
   return scratch_.back()->address();
 }
 
+void Encoding::requireEdgeMode(ImageEdgeMode edgeMode) const {
+  if (edgeMode <= ImageEdgeMode::clamp) return;
+  refuse(fmt::format("The edge mode of {} is {}, but must be zero or clamp: others are for padding kernels.",
+                     kernelName_, static_cast<std::uint32_t>(edgeMode)));
+}
+
 ImageView Encoding::region(ImageOperand& operand, Offset offset, std::size_t width, std::size_t height,
                            std::size_t firstChannel, std::size_t channels, ImageEdgeMode edgeMode) {
+  requireEdgeMode(edgeMode);
   const auto w = static_cast<std::ptrdiff_t>(operand.width()), h = static_cast<std::ptrdiff_t>(operand.height());
   const bool isInside = offset.x >= 0 && offset.y >= 0 && offset.x + static_cast<std::ptrdiff_t>(width) <= w &&
                         offset.y + static_cast<std::ptrdiff_t>(height) <= h;

@@ -57,6 +57,7 @@ void checkDestinationChannel(const Encoding& encoding, std::size_t offset) {
 UnaryOperands unaryOperands(Encoding& encoding, const CNNKernel& kernel, const ImageOperands& operands) {
   UnaryOperands result;
   const auto settings = kernel.sourceSettings(0);
+  encoding.requireEdgeMode(settings.edgeMode);
   const auto destination = destinationImages(kernel.clipRect, operands.destinations);
   const auto source = sourceImages(settings, destination);
   if (operands.sources.at(0).size() != operands.destinations.size()) {
@@ -117,6 +118,7 @@ Part partOf(std::ptrdiff_t offset, std::size_t size, std::size_t available) {
 
 GradientOperands gradientOperands(Encoding& encoding, const CNNGradientKernel& kernel, const ImageOperands& operands) {
   const auto primary = kernel.sourceSettings(0), secondary = kernel.sourceSettings(1);
+  encoding.requireEdgeMode(secondary.edgeMode);
   const auto images = destinationImages(kernel.clipRect, operands.destinations);
   const auto gradientImages = sourceImages(primary, images), forwardImages = sourceImages(secondary, images);
   for (const auto& batch : operands.sources) {

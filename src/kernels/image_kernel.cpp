@@ -87,6 +87,9 @@ ImageDescriptor ImageKernel::sizeDestination(const ImageBatch& sources, const St
     offset.y = y.offset;
   }
   setSourceOffset(0, offset);
+  // Of a container the images from offset.z on are processed; an encode refuses what is not there.
+  if (offset.z > 0 && static_cast<std::size_t>(offset.z) < suggested.numberOfImages)
+    suggested.numberOfImages -= static_cast<std::size_t>(offset.z);
   suggested.featureChannels =
       std::min(sourceSettings(0).featureChannelMaxCount,
                suggested.featureChannels - std::min(suggested.featureChannels, sourceSettings(0).featureChannelOffset));

@@ -305,7 +305,8 @@ void NNReductionSpatialMeanGradient::record(Encoding& encoding, const ImageOpera
   const PixelRect clip = detail::clipped(clipRect, destination.descriptor());
   const std::size_t channels = std::min(channelsRead(encoding, sourceSettings(0), gradient.descriptor()),
                                         channelsRead(encoding, sourceSettings(1), forward.descriptor()));
-  clearUncovered(encoding, destination, clip, destinationFeatureChannelOffset, channels);
+  if (operands.destinationsAreNew)
+    clearUncovered(encoding, destination, clip, destinationFeatureChannelOffset, channels);
   const std::size_t pixels = std::max<std::size_t>(clip.width * clip.height, 1);
   encoding.record(operations::NNReductionSpatialMeanGradient{
       .gradient = encoding.region(gradient, primaryOffset, 1, 1, primarySourceFeatureChannelOffset, channels,

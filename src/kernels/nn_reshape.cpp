@@ -151,7 +151,8 @@ void NNReshapeGradient::record(Encoding& encoding, const ImageOperands& operands
   }
   const auto clip = detail::clipped(clipRect, destination.descriptor());
   const std::size_t channels = channelsRead(encoding, sourceSettings(1), forward.descriptor());
-  clearUncovered(encoding, destination, clip, destinationFeatureChannelOffset, channels);
+  if (operands.destinationsAreNew)
+    clearUncovered(encoding, destination, clip, destinationFeatureChannelOffset, channels);
   recordReshape(encoding,
                 gradient.view(rect, primarySourceFeatureChannelOffset,
                               channelsRead(encoding, sourceSettings(0), gradient.descriptor())),

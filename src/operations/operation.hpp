@@ -25,12 +25,13 @@
 #include "operations/softmax_cross_entropy.hpp"
 #include "operations/sum.hpp"
 
+#include <concepts>
 #include <variant>
 
 namespace metalloid::operations {
 
-/// Everything that crosses from the front end to a back end: plain data, checked before it is recorded.
-using Operation = std::variant<
+/// What an operation can be: the plain data of each, checked before it is recorded.
+using AnyOperation = std::variant<
     MatrixFullyConnected, MatrixFullyConnectedGradientForData, MatrixFullyConnectedGradientForWeightsAndBias,
     MatrixNeuron, MatrixNeuronGradient, MatrixBatchNormalization, MatrixBatchNormalizationGradient, MatrixSoftMax,
     MatrixSoftMaxGradient, MatrixSoftMaxCrossEntropy, MatrixMultiplication, MatrixVectorMultiplication, MatrixSum,
@@ -44,5 +45,21 @@ using Operation = std::variant<
     CNNCrossChannelNormalization, CNNCrossChannelNormalizationGradient, CNNSoftMax, CNNSoftMaxGradient, CNNDropout,
     CNNDropoutGradient, CNNArithmetic, CNNArithmeticGradient, ImageCopy, ImageFill, NNReshape, CNNUpsampling,
     CNNUpsamplingGradient, NNReduce, NNReduceWeighted, NNReductionSpatialMeanGradient, CNNLoss, NNLossGradient>;
+
+/// Everything that crosses from the front end to a back end. A class of its own, because what a variant of so many
+/// types needs in order to be made, moved and destroyed is compiled once, in operation.cpp, and not for each kernel.
+class Operation : public AnyOperation {
+ public:
+  /// For each alternative.
+  template <class Alternative>
+  requires(!std::derived_from<Alternative, AnyOperation>) Operation(Alternative operation)
+  noexcept;  // NOLINT(google-explicit-constructor): as a variant's
+
+  Operation(const Operation& other);
+  Operation(Operation&& other) noexcept;
+  Operation& operator=(const Operation& other);
+  Operation& operator=(Operation&& other) noexcept;
+  ~Operation();
+};
 
 }  // namespace metalloid::operations

@@ -287,7 +287,8 @@ TEST_P(TemporaryImageTest, PrefetchedStorageIsUsed) {
   CommandBuffer commands = queue_.makeCommandBuffer();
   TemporaryImage::prefetchStorage(commands, std::array{kShape, kShape});
   const std::size_t bytes = commands.temporaryBytes();
-  EXPECT_EQ(bytes, 2 * kBytes) << "Both are alive at the same time.";
+  // The device may have larger blocks of its own to give.
+  EXPECT_GE(bytes, 2 * kBytes) << "Both are alive at the same time.";
   const Image zeros = image();
   const TemporaryImage a(commands, kShape), b(commands, kShape);
   encode(commands, zeros, a);

@@ -1,4 +1,5 @@
 #include "graph/weights.hpp"
+#include "graph/wiring.hpp"
 #include "support/devices.hpp"
 
 #include <metalloid/metalloid.hpp>
@@ -81,6 +82,34 @@ TEST_P(ConvolutionNodesTest, DefaultsAndProperties) {
   EXPECT_NO_THROW(CNNConvolutionTransposeGradientNode(transpose.gradientFilter(NNImageNode({.label = "g"}))));
   EXPECT_THROW(CNNConvolutionNode({.source = x, .weights = nullptr}), Error);
   EXPECT_THROW(CNNConvolutionNode({.source = {}, .weights = weights}), Error);
+}
+
+TEST(ConvolutionNodes, GradientsReadSourceAndState) {
+  const NNImageNode x = testing::input("x"), g = testing::input("g");
+  const auto weights = row({1, 2, 3});
+  const CNNConvolutionNode node({.source = x, .weights = weights});
+  const CNNFullyConnectedNode connected({.source = x, .weights = weights});
+  const CNNConvolutionTransposeNode transpose(
+      {.source = x, .convolutionGradientState = node.convolutionGradientState(), .weights = weights});
+  testing::expectReads(node, "CNNConvolutionNode", {x}, {});
+  testing::expectReads(transpose, "CNNConvolutionTransposeNode", {x}, {node.resultState()});
+  testing::expectOneGradient<CNNConvolutionGradientNode>(node, "CNNConvolutionGradientNode", x);
+  testing::expectOneGradient<CNNFullyConnectedGradientNode>(connected, "CNNFullyConnectedGradientNode", x);
+  testing::expectOneGradient<CNNConvolutionTransposeGradientNode>(transpose, "CNNConvolutionTransposeGradientNode", x);
+  EXPECT_NO_THROW(CNNConvolutionGradientStateNode(connected.resultState()));
+  EXPECT_THROW(CNNConvolutionTransposeGradientStateNode(node.resultState()), Error);
+
+  const CNNConvolutionGradientNode byHand(
+      {.sourceGradient = g, .sourceImage = x, .convolutionGradientState = node.convolutionGradientState()});
+  testing::expectReads(byHand, "CNNConvolutionGradientNode", {g, x}, {node.resultState()});
+  EXPECT_EQ(byHand.trainingStyle(), NNTrainingStyle::UpdateDeviceGPU);
+  const CNNConvolutionTransposeGradientNode transposeByHand(
+      {.sourceGradient = g,
+       .sourceImage = x,
+       .convolutionTransposeGradientState = CNNConvolutionTransposeGradientStateNode(transpose.resultState())});
+  testing::expectReads(transposeByHand, "CNNConvolutionTransposeGradientNode", {g, x}, {transpose.resultState()});
+  node.setAccumulatorPrecision(NNConvolutionAccumulatorPrecisionOption::half);
+  EXPECT_EQ(node.accumulatorPrecision(), NNConvolutionAccumulatorPrecisionOption::half);
 }
 
 /// dx, dW and db of a fully connected layer for the incoming gradient, all by hand.
@@ -245,7 +274,7 @@ TEST_P(ConvolutionNodesTest, TransposeTakesTheSizeOfTheSourceThatWasConvolved) {
   const CNNConvolutionTransposeNode large(
       {.source = small.resultImage(), .convolutionGradientState = small.convolutionGradientState(), .weights = up});
   NNGraph graph = graphOf(large.resultImage());
-  for (const std::size_t width : {5, 6}) {
+  for (const std::size_t width : {5u, 6u}) {
     const ImageBatch xs = batch(1, width, 1, std::vector<float>(width, 1));
     ImageBatch result;
     execute(GetParam(), [&](CommandBuffer& commands) { result = graph.encodeBatch(commands, {.sourceImages = {xs}}); });
@@ -268,6 +297,33 @@ TEST_P(ConvolutionNodesTest, ReloadReadsTheDataSourceAgain) {
   EXPECT_EQ(value(), 7);
   graph.reloadFromDataSources();
   EXPECT_EQ(value(), 16);
+}
+
+/// A gradient node may have weights of its own: it reads, trains and reloads those.
+TEST_P(ConvolutionNodesTest, AGradientWithItsOwnWeights) {
+  const auto forward = dense(1, 1, {2}, {}, "forward"), backward = dense(1, 1, {5}, {}, "backward");
+  backward->rate = 1;
+  const NNImageNode x({.label = "x"}), g({.label = "g"});
+  const CNNConvolutionNode node({.source = x, .weights = forward});
+  const CNNConvolutionGradientNode gradient({.sourceGradient = g,
+                                             .sourceImage = x,
+                                             .convolutionGradientState = node.convolutionGradientState(),
+                                             .weights = backward});
+  NNGraph graph = graphOf(gradient.resultImage());
+  const auto value = [&] {
+    ImageBatch result;
+    execute(GetParam(), [&](CommandBuffer& commands) {
+      result = graph.encodeBatch(commands, {.sourceImages = {batch(1, 1, 1, {3}), batch(1, 1, 1, {3})}});
+    });
+    return read(result).front();
+  };
+  EXPECT_EQ(value(), 15);
+  EXPECT_EQ(value(), 3 * (5 - 9));
+  EXPECT_EQ(forward->updates, 0);
+  EXPECT_EQ(backward->updates, 2);
+  backward->values = {7};
+  graph.reloadFromDataSources();
+  EXPECT_EQ(value(), 21);
 }
 
 TEST_P(ConvolutionNodesTest, NodesOfOneDataSourceShareItsWeights) {

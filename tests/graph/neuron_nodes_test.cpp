@@ -1,13 +1,104 @@
+#include "graph/wiring.hpp"
 #include "support/devices.hpp"
 
 #include <metalloid/metalloid.hpp>
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+#include <vector>
+
 namespace metalloid {
 namespace {
 
 using testing::execute;
+using testing::input;
+
+struct Parameters {
+  std::optional<float> a = {}, b = {}, c = {};  // those that the function has
+};
+
+/// A node's class, function and parameters, and its gradient, which has the same.
+void expectNeuron(const CNNNeuronNode& node, const std::string& className, CNNNeuronType type,
+                  const Parameters& parameters = {}) {
+  SCOPED_TRACE(className);
+  EXPECT_EQ(detail::implementation(NNFilterNode(node)).filter->className(), className);
+  EXPECT_EQ(node.paddingPolicy()->paddingMethod(), NNPaddingMethod::sizeSame);
+  const auto& source = detail::implementation(NNFilterNode(node)).filter->sources.front();
+  const auto gradient =
+      testing::expectOneGradient<CNNNeuronGradientNode>(node, "CNNNeuronGradientNode", source->imageNode());
+  EXPECT_EQ(gradient.descriptor().neuronType, type);
+  EXPECT_EQ(gradient.descriptor().a, node.a());
+  EXPECT_EQ(gradient.descriptor().b, node.b());
+  EXPECT_EQ(gradient.descriptor().c, node.c());
+  if (parameters.a) {
+    EXPECT_EQ(node.a(), *parameters.a);
+  }
+  if (parameters.b) {
+    EXPECT_EQ(node.b(), *parameters.b);
+  }
+  if (parameters.c) {
+    EXPECT_EQ(node.c(), *parameters.c);
+  }
+}
+
+TEST(NeuronNodes, Defaults) {
+  using enum CNNNeuronType;
+  const NNImageNode x = input("x");
+  expectNeuron(CNNNeuronAbsoluteNode({.source = x}), "CNNNeuronAbsoluteNode", absolute);
+  expectNeuron(CNNNeuronELUNode({.source = x}), "CNNNeuronELUNode", ELU, {1});
+  expectNeuron(CNNNeuronExponentialNode({.source = x}), "CNNNeuronExponentialNode", exponential, {1, 0, -1});
+  expectNeuron(CNNNeuronGeLUNode({.source = x}), "CNNNeuronGeLUNode", geLU);
+  expectNeuron(CNNNeuronHardSigmoidNode({.source = x}), "CNNNeuronHardSigmoidNode", hardSigmoid, {0.2F, 0.5F});
+  expectNeuron(CNNNeuronLinearNode({.source = x}), "CNNNeuronLinearNode", linear, {1, 0});
+  expectNeuron(CNNNeuronLogarithmNode({.source = x}), "CNNNeuronLogarithmNode", logarithm, {1, 0, -1});
+  expectNeuron(CNNNeuronPowerNode({.source = x}), "CNNNeuronPowerNode", power, {1, 0, 1});
+  expectNeuron(CNNNeuronReLUNode({.source = x}), "CNNNeuronReLUNode", reLU, {0});
+  expectNeuron(CNNNeuronReLUNNode({.source = x}), "CNNNeuronReLUNNode", reLUN, {1, 6});
+  expectNeuron(CNNNeuronSigmoidNode({.source = x}), "CNNNeuronSigmoidNode", sigmoid);
+  expectNeuron(CNNNeuronSoftPlusNode({.source = x}), "CNNNeuronSoftPlusNode", softPlus, {1, 1});
+  expectNeuron(CNNNeuronSoftSignNode({.source = x}), "CNNNeuronSoftSignNode", softSign);
+  expectNeuron(CNNNeuronTanHNode({.source = x}), "CNNNeuronTanHNode", tanH, {1, 1});
+}
+
+TEST(NeuronNodes, Parameters) {
+  using enum CNNNeuronType;
+  const NNImageNode x = input("x");
+  expectNeuron(CNNNeuronELUNode({.source = x, .a = 2}), "CNNNeuronELUNode", ELU, {2});
+  expectNeuron(CNNNeuronExponentialNode({.source = x, .a = 2, .b = 3, .c = 4}), "CNNNeuronExponentialNode", exponential,
+               {2, 3, 4});
+  expectNeuron(CNNNeuronHardSigmoidNode({.source = x, .a = 2, .b = 3}), "CNNNeuronHardSigmoidNode", hardSigmoid,
+               {2, 3});
+  expectNeuron(CNNNeuronLinearNode({.source = x, .a = 2, .b = 3}), "CNNNeuronLinearNode", linear, {2, 3});
+  expectNeuron(CNNNeuronLogarithmNode({.source = x, .a = 2, .b = 3, .c = 4}), "CNNNeuronLogarithmNode", logarithm,
+               {2, 3, 4});
+  expectNeuron(CNNNeuronPowerNode({.source = x, .a = 2, .b = 3, .c = 4}), "CNNNeuronPowerNode", power, {2, 3, 4});
+  expectNeuron(CNNNeuronReLUNode({.source = x, .a = 2}), "CNNNeuronReLUNode", reLU, {2});
+  expectNeuron(CNNNeuronReLUNNode({.source = x, .a = 2, .b = 3}), "CNNNeuronReLUNNode", reLUN, {2, 3});
+  expectNeuron(CNNNeuronSoftPlusNode({.source = x, .a = 2, .b = 3}), "CNNNeuronSoftPlusNode", softPlus, {2, 3});
+  expectNeuron(CNNNeuronTanHNode({.source = x, .a = 2, .b = 3}), "CNNNeuronTanHNode", tanH, {2, 3});
+  const std::vector<float> slopes{0.5F, 2};
+  const CNNNeuronPReLUNode prelu({.source = x, .aData = slopes});
+  expectNeuron(prelu, "CNNNeuronPReLUNode", pReLU);
+  EXPECT_EQ(CNNNeuronGradientNode(prelu.gradientFilter(input("g"))).descriptor().data, slopes);
+  expectNeuron(CNNNeuronNode({.source = x, .descriptor = {.neuronType = tanH, .a = 2, .b = 3}}), "CNNNeuronNode", tanH,
+               {2, 3});
+  expectNeuron(CNNNeuronNode({.source = x, .descriptor = {}}), "CNNNeuronNode", none);  // a copy
+}
+
+TEST(NeuronNodes, RefuseParametersWithoutAMeaning) {
+  const NNImageNode x = input("x"), g = input("g");
+  testing::expectRefused([&] { CNNNeuronPReLUNode({.source = x, .aData = {}}); }, "CNNNeuronPReLUNode");
+  EXPECT_THROW(CNNNeuronLogarithmNode({.source = x, .c = 1}), Error);
+  EXPECT_THROW(CNNNeuronExponentialNode({.source = x, .c = 0}), Error);
+  const NNGradientStateNode state(CNNNeuronReLUNode({.source = x}).resultState());
+  EXPECT_THROW(CNNNeuronGradientNode({.sourceGradient = g,
+                                      .sourceImage = x,
+                                      .gradientState = state,
+                                      .descriptor = {.neuronType = CNNNeuronType::logarithm, .a = 1, .c = 1}}),
+               Error);
+}
 
 class NeuronNodesTest : public ::testing::TestWithParam<Device> {};
 

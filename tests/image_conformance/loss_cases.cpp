@@ -1,6 +1,7 @@
 #include "image_conformance/image_trial.hpp"
 
 #include <metalloid/cnn_loss.hpp>
+#include <metalloid/cnn_neuron.hpp>
 #include <metalloid/nn_forward_loss.hpp>
 
 #include <algorithm>
@@ -74,16 +75,35 @@ Operands operands(ImageTrial& t, const Draw& d, std::size_t w, std::size_t h, st
   return {y, labels, weights};
 }
 
-/// The loss of an image is a sum of `elements` terms; each has its roundings, and so has each addition.
-double sumRoundings(std::size_t elements) { return kRoundings + static_cast<double>(elements); }
+/// A place for the losses, which are always float32: one number an image, or one for each element.
+const Operand& losses(ImageTrial& t, const CNNLossDescriptor& d, std::size_t w, std::size_t h, std::size_t c) {
+  const bool isReduced = d.reductionType != CNNReductionType::none;
+  return t.result("losses", ImageFeatureChannelFormat::float32, isReduced ? 1 : w, isReduced ? 1 : h,
+                  isReduced ? 1 : c);
+}
+
+/// The loss of an image is a sum of terms; each has its roundings, and so has each addition.
+void compareLosses(ImageTrial& t, const Operand& losses, const CNNLossDescriptor& d, std::size_t elementsOfImage) {
+  const bool isReduced = d.reductionType != CNNReductionType::none;
+  const std::size_t elements = isReduced ? elementsOfImage * (d.reduceAcrossBatch ? t.images() : 1) : 1;
+  const bool isSum = d.reductionType == CNNReductionType::sum || d.lossType == CNNLossType::softMaxCrossEntropy;
+  t.compare(losses, kRoundings + static_cast<double>(std::min<std::size_t>(elements, 1024)),
+            kMagnitude * (isSum ? static_cast<double>(elements) : 1));
+}
+
+/// Labels objects make their loss images themselves, apart from each other: a copy brings the losses to the trial's.
+void copyLosses(const Device& device, CommandBuffer& commands, const CNNLossLabelsBatch& labels,
+                const Operand& losses) {
+  ImageBatch images;
+  for (const CNNLossLabels& one : labels) images.push_back(one.lossImage());
+  CNNNeuron(device, {}).encodeBatch(commands, {.sourceImages = images, .destinationImages = losses.images()});
+}
 
 void forwardLoss(ImageTrial& t) {
   const std::size_t w = t.size(9), h = t.size(9), c = t.size(13);
   const Draw d = draw(t, c);
   const Operands x = operands(t, d, w, h, c);
-  const bool isReduced = d.descriptor.reductionType != CNNReductionType::none;
-  const auto& loss = t.result("destinationImage", ImageFeatureChannelFormat::float32, isReduced ? 1 : w,
-                              isReduced ? 1 : h, isReduced ? 1 : c);
+  const auto& loss = losses(t, d.descriptor, w, h, c);
   t.run([&](const Device& device, CommandBuffer& commands) {
     NNForwardLoss(device, d.descriptor)
         .encodeBatch(commands, {.sourceImages = x.y.images(),
@@ -91,20 +111,17 @@ void forwardLoss(ImageTrial& t) {
                                 .weights = x.weights ? x.weights->images() : ImageBatch(),
                                 .destinationImages = loss.images()});
   });
-  const std::size_t elements = isReduced ? w * h * c * (d.descriptor.reduceAcrossBatch ? t.images() : 1) : 1;
-  const bool isSum =
-      d.descriptor.reductionType == CNNReductionType::sum || d.descriptor.lossType == CNNLossType::softMaxCrossEntropy;
-  t.compare(loss, sumRoundings(std::min<std::size_t>(elements, 1024)),
-            kMagnitude * (isSum ? static_cast<double>(elements) : 1));
+  compareLosses(t, loss, d.descriptor, w * h * c);
 }
 
-/// Value and gradient at once, with labels objects whose loss images lie apart from each other.
+/// Value and gradient at once.
 void loss(ImageTrial& t) {
   const std::size_t w = t.size(9), h = t.size(9), c = t.size(13);
   const Draw d = draw(t, c);
   const Operands x = operands(t, d, w, h, c);
   const bool isReduced = d.descriptor.reductionType != CNNReductionType::none;
   const auto& gradient = t.result("destinationImage", w, h, c);
+  const auto& values = losses(t, d.descriptor, w, h, c);
   t.run([&](const Device& device, CommandBuffer& commands) {
     CNNLossLabelsBatch batch;
     for (std::size_t n = 0; n < t.images(); ++n) {
@@ -115,8 +132,10 @@ void loss(ImageTrial& t) {
     }
     CNNLoss(device, d.descriptor)
         .encode(commands, {.sourceImages = x.y.images(), .labels = batch, .destinationImages = gradient.images()});
+    copyLosses(device, commands, batch, values);
   });
   t.compare(gradient, kRoundings, kMagnitude);
+  compareLosses(t, values, d.descriptor, w * h * c);
 }
 
 void lossGradient(ImageTrial& t) {
@@ -147,14 +166,17 @@ void classes(ImageTrial& t) {
   const auto& y = t.source("sourceImage", 1, 1, c, {-8, 8});
   const auto& labels = t.source("labels", 1, 1, c, {0, 1});
   const auto& gradient = t.result("destinationImage", 1, 1, c);
+  const auto& values = losses(t, descriptor, 1, 1, c);
   t.run([&](const Device& device, CommandBuffer& commands) {
     CNNLossLabelsBatch batch;
     for (std::size_t n = 0; n < t.images(); ++n)
       batch.emplace_back(device, CNNLossLabels::ImageArguments{.labelsImage = labels.images()[n]});
     CNNLoss(device, descriptor)
         .encode(commands, {.sourceImages = y.images(), .labels = batch, .destinationImages = gradient.images()});
+    copyLosses(device, commands, batch, values);
   });
   t.compare(gradient, kRoundings, kMagnitude);
+  compareLosses(t, values, descriptor, c);
 }
 
 }  // namespace

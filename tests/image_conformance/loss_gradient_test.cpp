@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -27,16 +28,13 @@ constexpr double kStep = 0x1p-5;
 constexpr std::size_t kImages = 2, kWidth = 2, kHeight = 1, kChannels = 3, kEach = kWidth * kHeight * kChannels;
 
 ImageBatch batchOf(const Device& device, const Size& size, const Values& values = {}) {
-  ImageBatch batch;
-  const std::size_t each = size.width * size.height * size.depth;
-  for (std::size_t n = 0; n < kImages; ++n) {
-    batch.emplace_back(device, ImageDescriptor{.channelFormat = ImageFeatureChannelFormat::float32,
-                                               .width = size.width,
-                                               .height = size.height,
-                                               .featureChannels = size.depth});
-    if (!values.empty()) batch.back().write(std::span(values).subspan(n * each, each));
-  }
-  return batch;
+  const Image container(device, {.channelFormat = ImageFeatureChannelFormat::float32,
+                                 .width = size.width,
+                                 .height = size.height,
+                                 .featureChannels = size.depth,
+                                 .numberOfImages = kImages});
+  if (!values.empty()) container.write(values);
+  return container.batchRepresentation();
 }
 
 Values valuesOf(const ImageBatch& batch) {
@@ -64,16 +62,27 @@ ImageBatch weightsAt(const Device& device, const Point& p) {
   return p.weights.empty() ? ImageBatch() : batchOf(device, kSize, p.weights);
 }
 
-Values lossesAt(const Device& device, const CNNLossDescriptor& descriptor, const Point& p) {
-  const ImageBatch loss = batchOf(device, lossSize(descriptor));
+/// The losses with each of `moved` in the place of the predictions or the labels. All in one command buffer: there are
+/// thousands of them, and waiting for each would take most of the time.
+std::vector<Values> lossesAt(const Device& device, const CNNLossDescriptor& descriptor, const Point& p, bool forLabels,
+                             const std::vector<Values>& moved) {
+  const ImageBatch y = batchOf(device, kSize, p.y), labels = batchOf(device, kSize, p.labels);
+  const ImageBatch weights = weightsAt(device, p);
+  std::vector<ImageBatch> losses;
   NNForwardLoss kernel(device, descriptor);
   testing::execute(device, [&](CommandBuffer& commands) {
-    kernel.encodeBatch(commands, {.sourceImages = batchOf(device, kSize, p.y),
-                                  .labels = batchOf(device, kSize, p.labels),
-                                  .weights = weightsAt(device, p),
-                                  .destinationImages = loss});
+    for (const Values& values : moved) {
+      const ImageBatch changed = batchOf(device, kSize, values);
+      losses.push_back(batchOf(device, lossSize(descriptor)));
+      kernel.encodeBatch(commands, {.sourceImages = forLabels ? y : changed,
+                                    .labels = forLabels ? changed : labels,
+                                    .weights = weights,
+                                    .destinationImages = losses.back()});
+    }
   });
-  return valuesOf(loss);
+  std::vector<Values> all;
+  for (const ImageBatch& batch : losses) all.push_back(valuesOf(batch));
+  return all;
 }
 
 Values gradientAt(const Device& device, const CNNLossDescriptor& descriptor, const Point& p, bool forLabels) {
@@ -143,15 +152,21 @@ void check(const Device& device, const CNNLossDescriptor& d, bool forLabels, boo
   const Values gradient = gradientAt(device, d, at, forLabels);
   // A loss is a sum of up to 12 terms; the reference rounds only what it stores.
   const double roundings = device.name() == "reference" ? 2 : 10 + 12;
-  Point moved = at;
-  Values& x = forLabels ? moved.labels : moved.y;
+  constexpr double kDistances[] = {1, -1, 2, -2, 4, -4};
+  const Values& x = forLabels ? at.labels : at.y;
+  std::vector<Values> moved;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    for (const double distance : kDistances) {
+      moved.push_back(x);
+      moved.back()[i] += distance * kStep;
+    }
+  }
+  const std::vector<Values> all = lossesAt(device, d, at, forLabels, moved);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double start = x[i];
     double magnitude = 1;  // of what the losses are made of
-    const auto along = [&](double distance) {
-      x[i] = start + distance;
-      const Values losses = lossesAt(device, d, moved);
-      x[i] = start;
+    const auto sumAt = [&](std::size_t distance) {
+      const Values& losses = all[i * std::size(kDistances) + distance];
       double sum = 0, sizes = 0;
       for (std::size_t n = 0; n < losses.size(); ++n) {
         sum += at.incoming[n] * losses[n];
@@ -160,8 +175,7 @@ void check(const Device& device, const CNNLossDescriptor& d, bool forLabels, boo
       magnitude = std::max(magnitude, sizes);
       return sum;
     };
-    const double first = along(kStep) - along(-kStep), second = along(2 * kStep) - along(-2 * kStep);
-    const double fourth = along(4 * kStep) - along(-4 * kStep);
+    const double first = sumAt(0) - sumAt(1), second = sumAt(2) - sumAt(3), fourth = sumAt(4) - sumAt(5);
     const double fine = (8 * first - second) / (12 * kStep), coarse = (8 * second - fourth) / (24 * kStep);
     const double truncation = std::fabs(fine - coarse);  // 15 times the error of the finer one
     const double rounding = (1.5 / kStep + 4) * roundings * 0x1p-24 * magnitude;

@@ -267,12 +267,12 @@ TEST_P(ArithmeticTest, TheStateConfiguresTheGradient) {
     EXPECT_EQ(made.height, 1u);
     EXPECT_EQ(made.featureChannels, isSecondary ? 5u : 2u);
     const Image dx =
-        imageOf(device, isSecondary ? ImageSize{1, 1, 5} : ImageSize{1, 4, 2}, Values(isSecondary ? 5 : 8, kNaN));
+        imageOf(device, isSecondary ? ImageSize{1, 1, 5} : ImageSize{1, 4, 2}, Values(isSecondary ? 5 : 8, -1));
     const auto values = gradient(backward, g, isSecondary ? x : y, dx, state);
     if (isSecondary) {
-      EXPECT_EQ(values, (Values{0, 0, 0, 0, 10 * 3 + 11 * 4 + 16 * 5 + 17 * 6}));
+      EXPECT_EQ(values, (Values{-1, -1, -1, -1, 10 * 3 + 11 * 4 + 16 * 5 + 17 * 6}));
     } else {
-      EXPECT_EQ(values, (Values{0, 0, 100, 110, 160, 170, 0, 0}));
+      EXPECT_EQ(values, (Values{-1, -1, 100, 110, 160, 170, -1, -1}));
     }
   }
 }
@@ -369,8 +369,14 @@ TEST_P(ArithmeticTest, AnOperandThatWasNotReadHasNoGradient) {
     const State state = forward.resultState({.primaryImage = x, .secondaryImage = x, .destinationImage = z});
     CNNAddGradient backward(device, false);
     backward.destinationImageDescriptor({g, x}, {state});
-    const Image dx = imageOf(device, {2, 2, 1}, Values(4, kNaN));
-    EXPECT_EQ(gradient(backward, g, x, dx, state), Values(4, 0.0F));
+    const Image dx = imageOf(device, {2, 2, 1}, Values(4, -1));
+    EXPECT_EQ(gradient(backward, g, x, dx, state), Values(4, -1)) << "a given result is left as it is";
+    backward.destinationImageAllocator = Image::defaultAllocator();
+    Image made;
+    execute(device, [&](CommandBuffer& commands) {
+      made = backward.encode(commands, {.sourceGradient = g, .sourceImage = x, .gradientState = state});
+    });
+    EXPECT_EQ(made.read<float>(), Values(4, 0.0F));
   }
 }
 

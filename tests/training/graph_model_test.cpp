@@ -224,8 +224,12 @@ TEST(GraphModel, InitialWeightsHaveTheirVariance) {
   };
   for (const auto& tensor : model.tensors()) {
     // The relative error of a variance of n samples is sqrt(2 / n): below 2 % for both; four of those.
-    if (tensor.name == "convolution1.weight") EXPECT_NEAR(variance(tensor.values) * 100 / 2, 1, 0.08);
-    if (tensor.name == "dense1.weight") EXPECT_NEAR(variance(tensor.values) * 4096, 1, 0.08);
+    if (tensor.name == "convolution1.weight") {
+      EXPECT_NEAR(variance(tensor.values) * 100 / 2, 1, 0.08);
+    }
+    if (tensor.name == "dense1.weight") {
+      EXPECT_NEAR(variance(tensor.values) * 4096, 1, 0.08);
+    }
   }
 }
 

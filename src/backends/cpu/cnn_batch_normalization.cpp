@@ -3,28 +3,29 @@
 
 #include "operations/cnn_batch_normalization.hpp"
 
+#include "backends/cpu/column_normalization.hpp"
 #include "backends/cpu/image_matrices.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/tiles.hpp"
-#include "math/neuron.hpp"
 
-// Compiled once for each instruction set.
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "backends/cpu/cnn_batch_normalization.cpp"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
-#include "backends/cpu/batch_normalization-inl.hpp"
-
-HWY_BEFORE_NAMESPACE();
 namespace metalloid::cpu {
-namespace HWY_NAMESPACE {
 namespace {
 
 const float* floatsOf(const operations::VectorView& vector) { return reinterpret_cast<const float*>(vector.data); }
 float* mutableFloatsOf(const operations::VectorView& vector) { return reinterpret_cast<float*>(vector.data); }
 
-void runStatistics(const operations::CNNBatchNormalizationStatistics& operation, Context& context) {
+/// What the kernels but the first know of each channel.
+template <class Operation>
+Columns columnsOf(const Operation& operation, Context& context) {
+  const std::size_t channels = operation.source.channels;
+  auto* const s = context.scratch.take<float>(channels);
+  computeScale(floatsOf(operation.variance), operation.epsilon, channels, s);
+  return {floatsOf(operation.mean), s, floatsOf(operation.gamma), floatsOf(operation.beta), floatsOf(operation.slopes)};
+}
+
+}  // namespace
+
+void runSimd(const operations::CNNBatchNormalizationStatistics& operation, Context& context) {
   const std::size_t channels = operation.source.channels;
   const auto parts = partsOf(operation.source);
   const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile);
@@ -39,23 +40,14 @@ void runStatistics(const operations::CNNBatchNormalizationStatistics& operation,
   }
 }
 
-/// What the other kernels know of each channel.
-template <class Operation>
-Columns columnsOf(const Operation& operation, Context& context) {
-  const std::size_t channels = operation.source.channels;
-  auto* const s = context.scratch.take<float>(channels);
-  computeScale(floatsOf(operation.variance), operation.epsilon, channels, s);
-  return {floatsOf(operation.mean), s, floatsOf(operation.gamma), floatsOf(operation.beta), floatsOf(operation.slopes)};
-}
-
-void runValue(const operations::CNNBatchNormalization& operation, Context& context) {
+void runSimd(const operations::CNNBatchNormalization& operation, Context& context) {
   const auto parts = partsOf(operation.source, operation.result);
   const Tiles tiles(rowsOf(parts), operation.source.channels, kColumnsPerTile);
   const Columns columns = columnsOf(operation, context);
   for (const auto& [source, result] : parts) normalize(source, result, tiles, columns, operation.neuron, context.pool);
 }
 
-void runStatisticsGradient(const operations::CNNBatchNormalizationStatisticsGradient& operation, Context& context) {
+void runSimd(const operations::CNNBatchNormalizationStatisticsGradient& operation, Context& context) {
   const std::size_t channels = operation.source.channels;
   const auto parts = partsOf(operation.gradient, operation.source);
   const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile);
@@ -72,7 +64,7 @@ void runStatisticsGradient(const operations::CNNBatchNormalizationStatisticsGrad
   }
 }
 
-void runGradient(const operations::CNNBatchNormalizationGradient& operation, Context& context) {
+void runSimd(const operations::CNNBatchNormalizationGradient& operation, Context& context) {
   const std::size_t channels = operation.source.channels;
   const auto parts = partsOf(operation.gradient, operation.source, operation.result);
   const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile);
@@ -95,34 +87,4 @@ void runGradient(const operations::CNNBatchNormalizationGradient& operation, Con
   }
 }
 
-}  // namespace
-}  // namespace HWY_NAMESPACE
 }  // namespace metalloid::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace metalloid::cpu {
-
-HWY_EXPORT(runStatistics);
-HWY_EXPORT(runValue);
-HWY_EXPORT(runStatisticsGradient);
-HWY_EXPORT(runGradient);
-
-void runSimd(const operations::CNNBatchNormalizationStatistics& operation, Context& context) {
-  HWY_DYNAMIC_DISPATCH(runStatistics)(operation, context);
-}
-
-void runSimd(const operations::CNNBatchNormalization& operation, Context& context) {
-  HWY_DYNAMIC_DISPATCH(runValue)(operation, context);
-}
-
-void runSimd(const operations::CNNBatchNormalizationStatisticsGradient& operation, Context& context) {
-  HWY_DYNAMIC_DISPATCH(runStatisticsGradient)(operation, context);
-}
-
-void runSimd(const operations::CNNBatchNormalizationGradient& operation, Context& context) {
-  HWY_DYNAMIC_DISPATCH(runGradient)(operation, context);
-}
-
-}  // namespace metalloid::cpu
-#endif

@@ -3,22 +3,12 @@
 
 #include "operations/cnn_group_normalization.hpp"
 
+#include "backends/cpu/column_normalization.hpp"
 #include "backends/cpu/image_matrices.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/tiles.hpp"
-#include "math/neuron.hpp"
 
-// Compiled once for each instruction set.
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "backends/cpu/cnn_group_normalization.cpp"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
-#include "backends/cpu/batch_normalization-inl.hpp"
-
-HWY_BEFORE_NAMESPACE();
 namespace metalloid::cpu {
-namespace HWY_NAMESPACE {
 namespace {
 
 /// Small images are shared out among the threads, large ones each among all of them.
@@ -88,23 +78,6 @@ std::size_t rowsOfImage(const operations::ImageView& view, bool wholeImages) {
   return wholeImages ? view.pixels() : view.width;
 }
 
-void runValue(const operations::CNNGroupNormalization& operation, Context& context) {
-  const auto& view = operation.source;
-  if (view.pixels() == 0) return;
-  const bool wholeImages = detail::hasEvenPixels(view) && detail::hasEvenPixels(operation.result);
-  const Tiles tiles = tilesOf(rowsOfImage(view, wholeImages), view.channels);
-  const float* const gamma = reinterpret_cast<const float*>(operation.gamma.data);
-  const float* const beta = reinterpret_cast<const float*>(operation.beta.data);
-  forEachImage(view, tiles, context, [&](std::size_t n, const Workspace& workspace) {
-    const auto parts = partsOf(imageOf(operation.source, n), imageOf(operation.result, n));
-    ColumnMoments moments(tiles, view.channels, workspace.moments);
-    for (const auto& [source, result] : parts) moments.add(source, context.pool);
-    foldStatistics(moments, view, operation.groups, operation.epsilon, workspace);
-    const Columns columns{workspace.mean, workspace.s, gamma, beta};
-    for (const auto& [source, result] : parts) normalize(source, result, tiles, columns, {}, context.pool);
-  });
-}
-
 /// dx = gamma * s * g - s * (mean of h) - s * xhat * (mean of h * xhat), h = gamma * g
 void foldGradients(const GradientSums& sums, const operations::ImageView& view, std::size_t groups, const float* gamma,
                    const Workspace& workspace) {
@@ -124,7 +97,26 @@ void foldGradients(const GradientSums& sums, const operations::ImageView& view, 
   });
 }
 
-void runGradient(const operations::CNNGroupNormalizationGradient& operation, Context& context) {
+}  // namespace
+
+void runSimd(const operations::CNNGroupNormalization& operation, Context& context) {
+  const auto& view = operation.source;
+  if (view.pixels() == 0) return;
+  const bool wholeImages = detail::hasEvenPixels(view) && detail::hasEvenPixels(operation.result);
+  const Tiles tiles = tilesOf(rowsOfImage(view, wholeImages), view.channels);
+  const float* const gamma = reinterpret_cast<const float*>(operation.gamma.data);
+  const float* const beta = reinterpret_cast<const float*>(operation.beta.data);
+  forEachImage(view, tiles, context, [&](std::size_t n, const Workspace& workspace) {
+    const auto parts = partsOf(imageOf(operation.source, n), imageOf(operation.result, n));
+    ColumnMoments moments(tiles, view.channels, workspace.moments);
+    for (const auto& [source, result] : parts) moments.add(source, context.pool);
+    foldStatistics(moments, view, operation.groups, operation.epsilon, workspace);
+    const Columns columns{workspace.mean, workspace.s, gamma, beta};
+    for (const auto& [source, result] : parts) normalize(source, result, tiles, columns, {}, context.pool);
+  });
+}
+
+void runSimd(const operations::CNNGroupNormalizationGradient& operation, Context& context) {
   const auto& view = operation.source;
   const bool wholeImages = detail::hasEvenPixels(operation.gradient) && detail::hasEvenPixels(view) &&
                            detail::hasEvenPixels(operation.result);
@@ -153,24 +145,4 @@ void runGradient(const operations::CNNGroupNormalizationGradient& operation, Con
   });
 }
 
-}  // namespace
-}  // namespace HWY_NAMESPACE
 }  // namespace metalloid::cpu
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace metalloid::cpu {
-
-HWY_EXPORT(runValue);
-HWY_EXPORT(runGradient);
-
-void runSimd(const operations::CNNGroupNormalization& operation, Context& context) {
-  HWY_DYNAMIC_DISPATCH(runValue)(operation, context);
-}
-
-void runSimd(const operations::CNNGroupNormalizationGradient& operation, Context& context) {
-  HWY_DYNAMIC_DISPATCH(runGradient)(operation, context);
-}
-
-}  // namespace metalloid::cpu
-#endif

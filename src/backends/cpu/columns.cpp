@@ -20,6 +20,10 @@ namespace {
 
 const float* convert(const operations::VectorView& vector, Scratch& scratch) { return floats(vector, scratch); }
 
+void store(const float* values, const operations::VectorView& vector) {
+  if (vector) fromFloats(values, vector.length, vector.type, vector.data);
+}
+
 void sum(const operations::MatrixView& matrix, const operations::VectorView& result, Context& context) {
   const Tiles tiles(matrix.rows, matrix.columns, kSegment);
   ColumnSums sums(1, tiles, matrix.columns, context.scratch);
@@ -43,10 +47,15 @@ HWY_AFTER_NAMESPACE();
 namespace metalloid::cpu {
 
 HWY_EXPORT(convert);
+HWY_EXPORT(store);
 HWY_EXPORT(sum);
 
 const float* floatVector(const operations::VectorView& vector, Scratch& scratch) {
   return HWY_DYNAMIC_DISPATCH(convert)(vector, scratch);
+}
+
+void storeVector(const float* values, const operations::VectorView& vector) {
+  HWY_DYNAMIC_DISPATCH(store)(values, vector);
 }
 
 void sumColumns(const operations::MatrixView& matrix, const operations::VectorView& result, Context& context) {

@@ -42,6 +42,8 @@ inline constexpr std::size_t kFloatsInCaches = 256 * 1024;
 /// Rows of one task, whose addresses it keeps: each panel of the weights passes by all of them, over one inner block,
 /// before the next, and they stay in L2 meanwhile.
 inline constexpr std::size_t kMostRows = 384;
+/// Fewer rows a task do not pay for what each begins with.
+inline constexpr std::size_t kFewestRows = 64;
 
 /// Floats of the source that a task copies, as far as it has the choice: 1.75 MiB, so that large weights are not read
 /// for a few rows only.
@@ -393,21 +395,58 @@ void planInner(CorrelationJob& job) {
   }
 }
 
-/// Output pixels of a task: whole images or whole rows of them where these are small enough.
-std::size_t rowsOfTask(const CorrelationJob& job, unsigned threads) {
+/// Output pixels of a task, at most `most`: whole images or whole rows of them where these are small enough.
+std::size_t rowsOfTask(const CorrelationJob& job, std::size_t most) {
   const Correlation& correlation = *job.correlation;
   const std::size_t width = correlation.x.outputs, height = correlation.y.outputs, image = width * height;
-  const std::size_t pixels = image * correlation.result.images;
-  std::size_t most = kMostRows;
-  if (threads > 1) most = std::clamp<std::size_t>(ceilingQuotient(pixels, 4 * threads), 64, kMostRows);
   if (width >= most) return most;
   const std::size_t imageFloats = job.copies ? correlation.y.extent(height) * job.rowFloats : 0;
   if (image <= most && imageFloats <= kCopiedFloats) {
-    return std::min(most / image, kCopiedFloats / std::max<std::size_t>(imageFloats, 1)) * image;
+    const std::size_t images = std::min(most / image, kCopiedFloats / std::max<std::size_t>(imageFloats, 1));
+    return ceilingQuotient(correlation.result.images, ceilingQuotient(correlation.result.images, images)) * image;
   }
   std::size_t lines = std::min(most / width, height);
   while (job.copies && lines > 1 && correlation.y.extent(lines) * job.rowFloats > kCopiedFloats) --lines;
   return ceilingQuotient(height, ceilingQuotient(height, lines)) * width;
+}
+
+/// How the result is cut into tasks.
+struct Cut {
+  BlockSplit rows;
+  BlockSplit columns;
+};
+
+Cut cutInto(const CorrelationJob& job, std::size_t most, unsigned threads) {
+  const Correlation& correlation = *job.correlation;
+  const BlockSplit rows(correlation.x.outputs * correlation.y.outputs * correlation.result.images,
+                        rowsOfTask(job, most));
+  const std::size_t columns = threads == 1 ? 1 : ceilingQuotient(3 * threads, rows.count());
+  return {rows, BlockSplit::inAtMost(columns, job.panels.count())};
+}
+
+/// What the tasks read from beyond the caches of their cores, roughly: each the weights of its columns and the pixels
+/// of its rows, which cost reading, writing and reading again where they are copied.
+std::size_t traffic(const CorrelationJob& job, const Cut& cut, std::size_t weights) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t pixels = correlation.result.images * correlation.y.extent(correlation.y.outputs) * job.rowFloats;
+  return cut.rows.count() * weights + cut.columns.count() * pixels * (job.copies ? 3 : 1);
+}
+
+/// Few rows a task share out the work well, and the weights wait in each core's cache; where they are too large for
+/// that, more rows and fewer columns can be cheaper.
+Cut chooseCut(const CorrelationJob& job, const TileShape& tile, unsigned threads) {
+  const Correlation& correlation = *job.correlation;
+  if (threads == 1) return cutInto(job, kMostRows, threads);
+  const std::size_t pixels = correlation.x.outputs * correlation.y.outputs * correlation.result.images;
+  Cut best =
+      cutInto(job, std::clamp<std::size_t>(ceilingQuotient(pixels, 4 * threads), kFewestRows, kMostRows), threads);
+  const std::size_t weights = job.inner * job.vectors * tile.lanes;
+  if (weights <= kFloatsInCaches || correlation.depthwise) return best;
+  for (std::size_t most = 2 * kFewestRows; most <= kMostRows; most += kFewestRows) {
+    const Cut other = cutInto(job, most, threads);
+    if (traffic(job, other, weights) < traffic(job, best, weights)) best = other;
+  }
+  return best;
 }
 
 CorrelationJob plan(const Correlation& correlation, const TileShape& tile, unsigned threads) {
@@ -422,10 +461,9 @@ CorrelationJob plan(const Correlation& correlation, const TileShape& tile, unsig
   planInner(job);
   job.vectors = ceilingQuotient(correlation.result.channels, tile.lanes);
   job.panels = EvenParts(job.vectors, tile.vectors);
-  job.rows =
-      BlockSplit(correlation.x.outputs * correlation.y.outputs * correlation.result.images, rowsOfTask(job, threads));
-  const std::size_t perThread = ceilingQuotient(3 * threads, job.rows.count());
-  job.columns = BlockSplit::inAtMost(threads == 1 ? 1 : perThread, job.panels.count());
+  const Cut cut = chooseCut(job, tile, threads);
+  job.rows = cut.rows;
+  job.columns = cut.columns;
   return job;
 }
 

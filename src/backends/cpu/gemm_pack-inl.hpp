@@ -52,6 +52,9 @@ HWY_INLINE void withElementType(GemmType type, const F& f) {
 /// Packing walks down rows that are far from each other, where the hardware's own prefetching does not follow.
 inline constexpr std::size_t kRowsAhead = 8;
 
+/// The same along rows of a factor stored transposed.
+inline constexpr std::size_t kElementsAhead = 64;
+
 /// Rows that are taken through all strips or panels before the next ones: their lines stay in L1.
 inline constexpr std::size_t kRowsTogether = 8;
 
@@ -199,7 +202,11 @@ void packRightPanelsTransposed(const T* from, std::size_t stride, std::size_t in
         rows[lane] = from + std::min(begin + v * kLanes + lane, columns - 1) * stride;
       }
       float* target = to + begin * inner + v * kLanes;
-      for (std::size_t k = 0; k + 4 <= inner; k += 4) transposeFour(rows, k, 4, target + k * width, width);
+      for (std::size_t k = 0; k + 4 <= inner; k += 4) {
+        // A quarter of the rows at each step, a line ahead: so many streams the hardware does not follow.
+        for (std::size_t lane = k / 4 % 4; lane < kLanes; lane += 4) hwy::Prefetch(rows[lane] + k + kElementsAhead);
+        transposeFour(rows, k, 4, target + k * width, width);
+      }
       if (rest == 0) continue;
       T ends[kLanes][4] = {};
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
