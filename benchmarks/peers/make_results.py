@@ -136,7 +136,8 @@ def training_run(lines):
                        for r in (line["time_ratio"], line["step_ratio"])),
                      f"{line['memory_ratio']:.1f}",
                      f"{100 * accuracy['ours']:.2f} %", f"{100 * accuracy['PyTorch']:.2f} %"])
-    head = ["run", "time, PyTorch/ours", "a step, PyTorch/ours", "peak memory, PyTorch/ours", "accuracy, ours", "accuracy, PyTorch"]
+    head = ["run", *(f"{what}, PyTorch/ours" for what in ("time", "a step", "peak memory")),
+            *(f"accuracy, {whose}" for whose in ("ours", "PyTorch"))]
     return table(head, rows)
 
 

@@ -224,8 +224,8 @@ TEST(LocalNormalizationKernels, RefuseWindowsThatCannotBe) {
 /// Every setting that these classes add, and one of the base's.
 template <class K>
 void expectKernel(const K& prototype, const K& otherSize, const std::string& className) {
-  const auto make = [](
-                        K kernel, const std::function<void(K&)>& change = [](K&) {}) {
+  const std::function<void(K&)> asItIs = [](K&) {};
+  const auto make = [](K kernel, const std::function<void(K&)>& change) {
     kernel.label = "lrn1";
     kernel.alpha = 0.5F;
     kernel.beta = 0.75F;
@@ -239,7 +239,7 @@ void expectKernel(const K& prototype, const K& otherSize, const std::string& cla
     change(kernel);
     return kernel;
   };
-  std::vector<K> changed{make(otherSize),
+  std::vector<K> changed{make(otherSize, asItIs),
                          make(prototype, [](K& k) { k.label = "lrn2"; }),
                          make(prototype, [](K& k) { k.alpha = 1; }),
                          make(prototype, [](K& k) { k.beta = 1; }),
@@ -250,7 +250,7 @@ void expectKernel(const K& prototype, const K& otherSize, const std::string& cla
     changed.push_back(make(prototype, [](K& k) { k.pm = 1; }));
     changed.push_back(make(prototype, [](K& k) { k.ps = 1; }));
   }
-  expectBehavesAsKernel<K>(make(prototype), changed, kNull, className);
+  expectBehavesAsKernel<K>(make(prototype, asItIs), changed, kNull, className);
 }
 
 TEST(LocalNormalizationKernels, BehaveAsKernels) {

@@ -21,7 +21,7 @@ namespace {
 const float* convert(const operations::VectorView& vector, Scratch& scratch) { return floats(vector, scratch); }
 
 void store(const float* values, const operations::VectorView& vector) {
-  if (vector) fromFloats(values, vector.length, vector.type, vector.data);
+  if (vector && vector.length > 0) fromFloats(values, vector.length, vector.type, vector.data);
 }
 
 void sum(const operations::MatrixView& matrix, const operations::VectorView& result, Context& context) {

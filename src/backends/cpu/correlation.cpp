@@ -300,9 +300,11 @@ void runTask(const CorrelationJob& job, std::size_t index) {
 
   std::array<const float*, kMostRows> starts{};
   std::array<float*, kMostRows> results;
-  if (job.copies) {
+  if (correlation.x.taps * correlation.y.taps == 0) {
+    // These outputs see nothing.
+  } else if (job.copies) {
     locateCopied(job, pixels, copy, starts.data());
-  } else if (correlation.x.taps * correlation.y.taps > 0) {
+  } else {
     locateInPlace(job, pixels, starts.data());
   }
   PixelWalk pixel(correlation, pixels.begin);

@@ -48,7 +48,7 @@ void computeDepthwise(const DepthwiseTile& tile) {
   FloatVector sums[kPixels];
   const auto first = tile.bias ? load(tile.bias) : hn::Zero(d);
   for (std::size_t r = 0; r < kPixels; ++r) {
-    from[r] = tile.starts[r] + tile.channel;
+    from[r] = tile.taps > 0 ? tile.starts[r] + tile.channel : nullptr;
     sums[r] = first;
   }
   for (std::size_t t = 0; t < tile.taps; ++t) {
