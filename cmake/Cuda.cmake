@@ -21,13 +21,22 @@ if(buildCuda)
   # What finds and drives the module is part of the library.
   file(GLOB cudaLoaderSources CONFIGURE_DEPENDS "${cudaSources}/*.cpp")
   target_sources(metalloid PRIVATE ${cudaLoaderSources})
-  target_compile_definitions(metalloid PRIVATE METALLOID_CUDA)
+  set_property(
+    SOURCE "${PROJECT_SOURCE_DIR}/src/backends/devices.cpp"
+    APPEND
+    PROPERTY COMPILE_DEFINITIONS METALLOID_CUDA)
   set_property(
     SOURCE "${cudaSources}/module_loader.cpp"
     APPEND
     PROPERTY COMPILE_DEFINITIONS "METALLOID_INSTALLED_LIBRARIES=\"${CMAKE_INSTALL_FULL_LIBDIR}\"")
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)  # machine code for Hopper; others from 8.0 on compile the PTX
+    if(NOT METALLOID_BUILD_CUDA STREQUAL "AUTO")
+      set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)  # machine code for Hopper; others from 8.0 on compile the PTX
+    elseif(EXISTS /proc/driver/nvidia/version)
+      set(CMAKE_CUDA_ARCHITECTURES native)
+    else()
+      set(CMAKE_CUDA_ARCHITECTURES 90-real)  # compiled to be compiled, and for machines like those it is tested on
+    endif()
   endif()
   enable_language(CUDA)
   add_subdirectory("${cudaSources}")

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "math/annotations.hpp"
+
 #include <metalloid/cnn_loss_type.hpp>
 
 #include <cstddef>
@@ -38,7 +40,7 @@ using LossTag = std::integral_constant<CNNLossType, kType>;
 /// Calls visitor(LossTag<type>{}) for the type given at run time. A value outside the enumeration, which no kernel
 /// accepts, counts as the mean absolute error.
 template <class Visitor>
-decltype(auto) dispatch(CNNLossType type, Visitor&& visitor) {
+METALLOID_HOST_DEVICE decltype(auto) dispatch(CNNLossType type, Visitor&& visitor) {
   switch (type) {
     case CNNLossType::meanSquaredError:
       return visitor(LossTag<CNNLossType::meanSquaredError>{});

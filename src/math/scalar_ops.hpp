@@ -23,26 +23,26 @@ struct DoubleOps {
     double density;
   };
 
-  double constant(double value) const { return value; }
-  double infinity() const { return std::numeric_limits<double>::infinity(); }
-  double select(bool condition, double yes, double no) const { return condition ? yes : no; }
-  double fma(double x, double y, double z) const { return std::fma(x, y, z); }
-  double abs(double x) const { return std::fabs(x); }
-  double minusAbs(double x) const { return -std::fabs(x); }
-  double max(double x, double y) const { return x > y ? x : y; }
-  double copysign(double magnitude, double sign) const { return std::copysign(magnitude, sign); }
-  double exp(double x) const { return std::exp(x); }
-  double expm1(double x) const { return std::expm1(x); }
-  double log(double x) const { return std::log(x); }
-  double log1pUnit(double x) const { return std::log1p(x); }
-  double tanh(double x) const { return std::tanh(x); }
-  double pow(double u, const PowerExponent& y) const { return std::pow(u, y.value); }
+  METALLOID_HOST_DEVICE double constant(double value) const { return value; }
+  METALLOID_HOST_DEVICE double infinity() const { return std::numeric_limits<double>::infinity(); }
+  METALLOID_HOST_DEVICE double select(bool condition, double yes, double no) const { return condition ? yes : no; }
+  METALLOID_HOST_DEVICE double fma(double x, double y, double z) const { return std::fma(x, y, z); }
+  METALLOID_HOST_DEVICE double abs(double x) const { return std::fabs(x); }
+  METALLOID_HOST_DEVICE double minusAbs(double x) const { return -std::fabs(x); }
+  METALLOID_HOST_DEVICE double max(double x, double y) const { return x > y ? x : y; }
+  METALLOID_HOST_DEVICE double copysign(double magnitude, double sign) const { return std::copysign(magnitude, sign); }
+  METALLOID_HOST_DEVICE double exp(double x) const { return std::exp(x); }
+  METALLOID_HOST_DEVICE double expm1(double x) const { return std::expm1(x); }
+  METALLOID_HOST_DEVICE double log(double x) const { return std::log(x); }
+  METALLOID_HOST_DEVICE double log1pUnit(double x) const { return std::log1p(x); }
+  METALLOID_HOST_DEVICE double tanh(double x) const { return std::tanh(x); }
+  METALLOID_HOST_DEVICE double pow(double u, const PowerExponent& y) const { return std::pow(u, y.value); }
 
-  double exponential(const Neuron& neuron, double x) const {
+  METALLOID_HOST_DEVICE double exponential(const Neuron& neuron, double x) const {
     return std::exp(neuron.exponential.lnBase * std::fma(double{neuron.a}, x, double{neuron.b}));
   }
 
-  Normal normal(double x) const {
+  METALLOID_HOST_DEVICE Normal normal(double x) const {
     constexpr double kSqrtHalf = 0x1.6a09e667f3bcdp-1;
     constexpr double kInverseSqrtTwoPi = 0x1.9884533d43651p-2;
     return {0.5 * std::erfc(-x * kSqrtHalf), kInverseSqrtTwoPi * std::exp(-0.5 * x * x)};

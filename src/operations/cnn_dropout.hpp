@@ -1,5 +1,6 @@
 #pragma once
 
+#include "math/annotations.hpp"
 #include "operations/image_views.hpp"
 #include "operations/views.hpp"
 
@@ -21,10 +22,10 @@ struct DropoutMask {
   std::size_t firstX = 0;  // where the operation's first pixel stands in them
   std::size_t firstY = 0;
 
-  std::size_t rowLength() const { return (strideX ? width : 1) * pixelLength(); }
-  std::size_t pixelLength() const { return strideC ? channels : 1; }
-  std::size_t length() const { return (strideY ? height : 1) * rowLength(); }
-  std::size_t index(std::size_t y, std::size_t x, std::size_t c) const {
+  METALLOID_HOST_DEVICE std::size_t rowLength() const { return (strideX ? width : 1) * pixelLength(); }
+  METALLOID_HOST_DEVICE std::size_t pixelLength() const { return strideC ? channels : 1; }
+  METALLOID_HOST_DEVICE std::size_t length() const { return (strideY ? height : 1) * rowLength(); }
+  METALLOID_HOST_DEVICE std::size_t index(std::size_t y, std::size_t x, std::size_t c) const {
     return (firstY + y) * strideY * rowLength() + (firstX + x) * strideX * pixelLength() + c * strideC;
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "math/annotations.hpp"
 #include "operations/image_views.hpp"
 #include "operations/window.hpp"
 
@@ -33,8 +34,8 @@ struct CNNPooling {
 };
 
 /// What an average is divided by, along one axis: it depends on the window of output o and on where the source ends.
-inline std::ptrdiff_t averageDivisor(const WindowAxis& axis, std::size_t o, std::size_t source, ImageEdgeMode edgeMode,
-                                     std::size_t zeroPad) {
+METALLOID_HOST_DEVICE inline std::ptrdiff_t averageDivisor(const WindowAxis& axis, std::size_t o, std::size_t source,
+                                                           ImageEdgeMode edgeMode, std::size_t zeroPad) {
   const auto taps = static_cast<std::ptrdiff_t>(axis.taps), pad = static_cast<std::ptrdiff_t>(zeroPad);
   if (edgeMode == ImageEdgeMode::zero) return taps;
   const std::ptrdiff_t first = axis.step * static_cast<std::ptrdiff_t>(o) + axis.base;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "math/annotations.hpp"
 #include "operations/image_views.hpp"
 
 #include <algorithm>
@@ -23,7 +24,7 @@ struct UpsamplingAxis {
     std::size_t high = 0;
     double weight = 0;
   };
-  Taps taps(std::size_t output, std::size_t source) const {
+  METALLOID_HOST_DEVICE Taps taps(std::size_t output, std::size_t source) const {
     const double o = static_cast<double>(static_cast<std::ptrdiff_t>(output) + first);
     const double n = static_cast<double>(source), s = static_cast<double>(scale);
     const auto clamped = [&](double position) { return static_cast<std::size_t>(std::clamp(position, 0.0, n - 1)); };

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "math/annotations.hpp"
+
 #include <cstddef>
 #include <optional>
 
@@ -19,7 +21,7 @@ struct WindowAxis {
   std::ptrdiff_t divisor = 1;
 
   /// The position, which may lie outside the source; none where the division leaves a rest.
-  std::optional<std::ptrdiff_t> position(std::size_t output, std::size_t tap) const {
+  METALLOID_HOST_DEVICE std::optional<std::ptrdiff_t> position(std::size_t output, std::size_t tap) const {
     const std::ptrdiff_t numerator =
         step * static_cast<std::ptrdiff_t>(output) + base + tapStep * static_cast<std::ptrdiff_t>(tap);
     if (divisor == 1) return numerator;

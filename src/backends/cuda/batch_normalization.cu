@@ -87,37 +87,37 @@ void runGradientPlain(const MatrixBatchNormalizationGradient& o, Context& contex
   });
 }
 
-/// The neuron as the fast kernels know it: two of them by name, the others chosen at run time.
-enum class NeuronKind { none, reLU, any };
-
-// Not inlined: sixteen formulas in every unrolled loop would be minutes of compilation.
-__device__ __noinline__ float anyValue(const math::Neuron& neuron, float z) { return neuronValue(neuron, z, 0); }
-__device__ __noinline__ float anyDerivative(const math::Neuron& neuron, float z) {
-  return neuronDerivative(neuron, z, 0);
-}
+/// The neuron as the fast kernels know it: what costs next to nothing, or any function. Each more would be compiled
+/// into a dozen kernels.
+enum class NeuronKind { noneOrReLU, any };
 
 template <NeuronKind kKind>
 __device__ float valueOf(const math::Neuron& neuron, float z) {
-  if constexpr (kKind == NeuronKind::none) return z;
-  if constexpr (kKind == NeuronKind::reLU) {
+  if constexpr (kKind == NeuronKind::any) {
+    return neuronValue(neuron, z, 0);
+  } else {
+    if (neuron.type == CNNNeuronType::none) return z;
     return math::scalar::neuronValue<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, z);
   }
-  return anyValue(neuron, z);
 }
 
 template <NeuronKind kKind>
 __device__ float derivativeOf(const math::Neuron& neuron, float z) {
-  if constexpr (kKind == NeuronKind::none) return 1;
-  if constexpr (kKind == NeuronKind::reLU) {
+  if constexpr (kKind == NeuronKind::any) {
+    return neuronDerivative(neuron, z, 0);
+  } else {
+    if (neuron.type == CNNNeuronType::none) return 1;
     return math::scalar::neuronDerivative<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, z);
   }
-  return anyDerivative(neuron, z);
 }
 
-template <class Visitor>
+template <class T, class Visitor>
 void dispatchKind(CNNNeuronType type, const Visitor& visitor) {
-  if (type == CNNNeuronType::none) return visitor(std::integral_constant<NeuronKind, NeuronKind::none>{});
-  if (type == CNNNeuronType::reLU) return visitor(std::integral_constant<NeuronKind, NeuronKind::reLU>{});
+  if constexpr (std::is_same_v<T, float>) {  // 16-bit elements choose at run time
+    if (type == CNNNeuronType::none || type == CNNNeuronType::reLU) {
+      return visitor(std::integral_constant<NeuronKind, NeuronKind::noneOrReLU>{});
+    }
+  }
   visitor(std::integral_constant<NeuronKind, NeuronKind::any>{});
 }
 
@@ -232,7 +232,6 @@ struct GradientBody {
   }
   __device__ float2 terms(const Columns& columns, const Pack<T>& gradient, const Pack<T>& x, int n) const {
     const float xhat = (x.value[n] - columns.mean[n]) * columns.deviation[n];
-    if constexpr (kKind == NeuronKind::none) return {gradient.value[n], xhat};
     const float z = fmaf(columns.gamma[n], xhat, columns.beta[n]);
     return {gradient.value[n] * derivativeOf<kKind>(o.neuron, z), xhat};
   }
@@ -301,7 +300,7 @@ void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
             "A copy did not start");
       firstRow = copy;
     }
-    dispatchKind(o.neuron.type, [&](auto kind) {
+    dispatchKind<T>(o.neuron.type, [&](auto kind) {
       launchColumnStatistics<T>(o.input.rows, o.input.columns, 1, ForwardBody<T, kind.value>{o, firstRow}, context);
     });
   });
@@ -309,7 +308,7 @@ void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
 
 void runThreePasses(const MatrixBatchNormalizationGradient& o, Context& context) {
   dispatchType(o.input.type, [&]<class T>(T) {
-    dispatchKind(o.neuron.type, [&](auto kind) {
+    dispatchKind<T>(o.neuron.type, [&](auto kind) {
       launchColumnStatistics<T>(o.input.rows, o.input.columns, 2, GradientBody<T, kind.value>{o}, context);
     });
   });

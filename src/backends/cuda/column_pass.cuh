@@ -18,7 +18,7 @@ constexpr unsigned kPassRows = 4;  // rows that a thread loads before it compute
 template <class T, class Body>
 __global__ void __launch_bounds__(32 * kPassWarps)
     columnPassKernel(std::size_t rows, std::size_t columns, std::size_t chunkRows, float* partials,
-                     std::uint32_t* counters, Body body) {
+                     std::uint32_t* counters, const __grid_constant__ Body body) {
   constexpr int kSize = Pack<T>::kSize;
   constexpr unsigned kStrip = 32 * kSize;
   __shared__ float shared[kPassWarps][kStrip];

@@ -111,7 +111,7 @@ __device__ void finishStrip(const StripPlan& plan, const Body& body, std::size_t
 
 /// One block a strip, which holds all of its rows: for few rows.
 template <class T, class Body>
-__global__ void __launch_bounds__(512) stripKernel(StripPlan plan, Body body) {
+__global__ void __launch_bounds__(512) stripKernel(StripPlan plan, const __grid_constant__ Body body) {
   __shared__ double2 shared[16][kStripWidth<T>];
   const std::size_t first = std::size_t{blockIdx.x} * kStripWidth<T>;
   const std::size_t j = first + threadIdx.x % kStripLanes * Pack<T>::kSize;
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(512) stripKernel(StripPlan plan, Body body) {
 
 /// All blocks are resident at once (a cooperative launch): they wait for each other.
 template <class T, class Body>
-__global__ void __launch_bounds__(256, 3) groupKernel(StripPlan plan, Body body) {
+__global__ void __launch_bounds__(256, 3) groupKernel(StripPlan plan, const __grid_constant__ Body body) {
   constexpr unsigned kWidth = kStripWidth<T>;
   __shared__ double2 shared[8][kWidth];
   __shared__ bool isLast;

@@ -57,6 +57,16 @@ class Scratch {
  public:
   void reset() { used_ = block_ = 0; }
 
+  /// How much is taken; `release` gives back what was taken since.
+  struct Mark {
+    std::size_t block, used;
+  };
+  Mark mark() const { return {block_, used_}; }
+  void release(const Mark& mark) {
+    block_ = mark.block;
+    used_ = mark.used;
+  }
+
   std::byte* take(std::size_t bytes) {
     constexpr std::size_t kAlignment = 256, kSmallest = std::size_t{1} << 22;
     bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -147,6 +157,19 @@ class Context {
 
  private:
   void launchPointers(Extra extra, const void* kernel, dim3 grid, dim3 block, void** pointers);
+};
+
+/// Scratch memory that is taken in a scope is free again at its end: what is launched later runs later.
+class ScratchMark {
+ public:
+  explicit ScratchMark(Context& context) : scratch_(*context.scratchMemory), mark_(scratch_.mark()) {}
+  ~ScratchMark() { scratch_.release(mark_); }
+  ScratchMark(const ScratchMark&) = delete;
+  ScratchMark& operator=(const ScratchMark&) = delete;
+
+ private:
+  Scratch& scratch_;
+  Scratch::Mark mark_;
 };
 
 }  // namespace metalloid::cuda

@@ -37,10 +37,17 @@ __device__ inline double load(const std::byte* address, DataType type) {
       return static_cast<double>(*reinterpret_cast<const std::uint16_t*>(address));
     case DataType::uInt32:
       return static_cast<double>(*reinterpret_cast<const std::uint32_t*>(address));
+    case DataType::unorm8:
+      return static_cast<double>(*reinterpret_cast<const std::uint8_t*>(address)) / 255;
+    case DataType::unorm16:
+      return static_cast<double>(*reinterpret_cast<const std::uint16_t*>(address)) / 65535;
     default:
       return static_cast<double>(*reinterpret_cast<const float*>(address));
   }
 }
+
+/// A share of `one`: clamped, rounded to nearest even; NaN becomes 0.
+__device__ inline double normalized(double value, double one) { return value > 0 ? rint(fmin(value, 1.0) * one) : 0; }
 
 /// Rounds once, from double to the element's type.
 __device__ inline void store(std::byte* address, DataType type, double value) {
@@ -53,6 +60,12 @@ __device__ inline void store(std::byte* address, DataType type, double value) {
       return;
     case DataType::uInt32:
       *reinterpret_cast<std::uint32_t*>(address) = static_cast<std::uint32_t>(value);
+      return;
+    case DataType::unorm8:
+      *reinterpret_cast<std::uint8_t*>(address) = static_cast<std::uint8_t>(normalized(value, 255));
+      return;
+    case DataType::unorm16:
+      *reinterpret_cast<std::uint16_t*>(address) = static_cast<std::uint16_t>(normalized(value, 65535));
       return;
     default:
       *reinterpret_cast<float*>(address) = static_cast<float>(value);
@@ -90,30 +103,52 @@ __device__ inline std::uint32_t word(const VectorView& view, std::size_t k, std:
   return *reinterpret_cast<const std::uint32_t*>(view.data + k * view.vectorBytes + j * sizeof(std::uint32_t));
 }
 
-/// The neuron formulas with the type chosen at run time.
+// The neuron formulas with the type chosen at run time. All but the commonest are not inlined: sixteen formulas in
+// every kernel would be minutes of compilation.
+
 template <int kType = 0>
-__device__ float neuronValue(const math::Neuron& neuron, float x, float slope) {
+__device__ float chosenNeuronValue(const math::Neuron& neuron, float x, float slope) {
   if (static_cast<int>(neuron.type) == kType) {
     return math::scalar::neuronValue<static_cast<CNNNeuronType>(kType)>(math::scalar::FloatOps{}, neuron, x, slope);
   }
   if constexpr (kType + 1 < static_cast<int>(CNNNeuronType::count)) {
-    return neuronValue<kType + 1>(neuron, x, slope);
+    return chosenNeuronValue<kType + 1>(neuron, x, slope);
   } else {
     return x;
   }
 }
 
 template <int kType = 0>
-__device__ float neuronDerivative(const math::Neuron& neuron, float x, float slope) {
+__device__ float chosenNeuronDerivative(const math::Neuron& neuron, float x, float slope) {
   if (static_cast<int>(neuron.type) == kType) {
     return math::scalar::neuronDerivative<static_cast<CNNNeuronType>(kType)>(math::scalar::FloatOps{}, neuron, x,
                                                                              slope);
   }
   if constexpr (kType + 1 < static_cast<int>(CNNNeuronType::count)) {
-    return neuronDerivative<kType + 1>(neuron, x, slope);
+    return chosenNeuronDerivative<kType + 1>(neuron, x, slope);
   } else {
     return 1;
   }
+}
+
+__device__ __noinline__ inline float anyNeuronValue(const math::Neuron& neuron, float x, float slope) {
+  return chosenNeuronValue(neuron, x, slope);
+}
+
+__device__ __noinline__ inline float anyNeuronDerivative(const math::Neuron& neuron, float x, float slope) {
+  return chosenNeuronDerivative(neuron, x, slope);
+}
+
+__device__ inline float neuronValue(const math::Neuron& neuron, float x, float slope) {
+  if (neuron.type == CNNNeuronType::none) return x;
+  if (neuron.type != CNNNeuronType::reLU) return anyNeuronValue(neuron, x, slope);
+  return math::scalar::neuronValue<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, x, slope);
+}
+
+__device__ inline float neuronDerivative(const math::Neuron& neuron, float x, float slope) {
+  if (neuron.type == CNNNeuronType::none) return 1;
+  if (neuron.type != CNNNeuronType::reLU) return anyNeuronDerivative(neuron, x, slope);
+  return math::scalar::neuronDerivative<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, x, slope);
 }
 
 /// Whether an earlier check of this command buffer has failed, after which nothing lasting is written.
@@ -133,20 +168,22 @@ inline unsigned blocksFor(std::size_t work, std::size_t perBlock, std::size_t li
   return static_cast<unsigned>(std::min((work + perBlock - 1) / perBlock, limit));
 }
 
+// Bodies are grid constants: what they hand to a function by reference stays where the arguments of a kernel are, and
+// is not copied by every thread.
+
 template <class Body>
-__global__ void elementKernel(Extent extent, Body body) {
+__global__ void elementKernel(Extent extent, const __grid_constant__ Body body) {
   const std::size_t elements = extent.matrices * extent.rows * extent.columns;
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
   for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
-    std::size_t row, j;
     if (elements <= 0xffffffffu) {  // 64-bit divisions cost many times as much
-      row = static_cast<std::uint32_t>(e) / static_cast<std::uint32_t>(extent.columns);
-      j = e - row * extent.columns;
+      const auto columns = static_cast<std::uint32_t>(extent.columns), rows = static_cast<std::uint32_t>(extent.rows);
+      const std::uint32_t row = static_cast<std::uint32_t>(e) / columns, k = row / rows;
+      body(k, row - k * rows, e - std::size_t{row} * columns);
     } else {
-      row = e / extent.columns;
-      j = e % extent.columns;
+      const std::size_t row = e / extent.columns;
+      body(row / extent.rows, row % extent.rows, e % extent.columns);
     }
-    body(row / extent.rows, row % extent.rows, j);
   }
 }
 
@@ -158,7 +195,7 @@ void forEachElement(Context& context, const Extent& extent, const Body& body) {
 }
 
 template <class Body>
-__global__ void rowKernel(Extent extent, Body body) {
+__global__ void rowKernel(Extent extent, const __grid_constant__ Body body) {
   const std::size_t warps = std::size_t{gridDim.x} * (blockDim.x / 32);
   for (std::size_t row = (std::size_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32; row < extent.matrices * extent.rows;
        row += warps) {
@@ -182,7 +219,8 @@ __device__ inline double warpSum(double value) {
 constexpr unsigned kStripColumns = 32, kStripThreads = 16;
 
 template <class Value, class Store>
-__global__ void columnSumKernel(std::size_t first, Extent extent, Value value, Store store) {
+__global__ void columnSumKernel(std::size_t first, Extent extent, const __grid_constant__ Value value,
+                                const __grid_constant__ Store store) {
   __shared__ double partial[2][kStripThreads][kStripColumns + 1];
   const std::size_t k = first + blockIdx.y, j = std::size_t{blockIdx.x} * kStripColumns + threadIdx.x;
   double2 sum = {0, 0};

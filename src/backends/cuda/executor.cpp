@@ -3,6 +3,8 @@
 #include "backends/cuda/violations.hpp"
 #include "core/format.hpp"
 
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 namespace metalloid::cuda {
@@ -22,6 +24,13 @@ CudaExecutor::~CudaExecutor() {
   changed_.notify_all();
   submitting_.join();
   ending_.join();
+  if (std::getenv("METALLOID_LOG")) {
+    const QueueStatistics done = queue_.statistics();
+    std::fprintf(stderr, "metalloid: a queue of %s ends: %llu command buffers, %llu graphs captured, %llu replayed\n",
+                 device_.name().c_str(), static_cast<unsigned long long>(done.submissions),
+                 static_cast<unsigned long long>(done.graphCaptures),
+                 static_cast<unsigned long long>(done.graphReplays));
+  }
   queue_.release();
 }
 

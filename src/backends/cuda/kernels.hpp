@@ -72,11 +72,47 @@ void run(const operations::OptimizerStochasticGradientDescent& operation, Contex
 void run(const operations::OptimizerRMSProp& operation, Context& context, Explainer* explainer = nullptr);
 void run(const operations::OptimizerAdam& operation, Context& context, Explainer* explainer = nullptr);
 
-/// Operations that this back end does not have yet: those on images.
-template <class Operation>
-void run(const Operation&, Context&, Explainer* explainer = nullptr) {
-  if (!explainer) throw Failure(Status::Code::device, Operation::kName, "is not there on CUDA devices yet");
-  explainer->implementation = "none";
-}
+void run(const operations::CNNNeuron& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNNeuronGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNConvolution& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNConvolutionGradientForData& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNConvolutionGradientForWeightsAndBias& operation, Context& context,
+         Explainer* explainer = nullptr);
+void run(const operations::CNNSubPixel& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNPooling& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNPoolingGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNBatchNormalizationStatistics& operation, Context& context,
+         Explainer* explainer = nullptr);
+void run(const operations::CNNBatchNormalization& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNBatchNormalizationStatisticsGradient& operation, Context& context,
+         Explainer* explainer = nullptr);
+void run(const operations::CNNBatchNormalizationGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNGroupNormalization& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNGroupNormalizationGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNSpatialNormalization& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNSpatialNormalizationGradient& operation, Context& context,
+         Explainer* explainer = nullptr);
+void run(const operations::CNNLocalContrastNormalization& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNLocalContrastNormalizationGradient& operation, Context& context,
+         Explainer* explainer = nullptr);
+void run(const operations::CNNCrossChannelNormalization& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNCrossChannelNormalizationGradient& operation, Context& context,
+         Explainer* explainer = nullptr);
+void run(const operations::CNNSoftMax& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNSoftMaxGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNDropout& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNDropoutGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNArithmetic& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNArithmeticGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::ImageCopy& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::ImageFill& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::NNReshape& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNUpsampling& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNUpsamplingGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::NNReduce& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::NNReduceWeighted& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::NNReductionSpatialMeanGradient& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::CNNLoss& operation, Context& context, Explainer* explainer = nullptr);
+void run(const operations::NNLossGradient& operation, Context& context, Explainer* explainer = nullptr);
 
 }  // namespace metalloid::cuda

@@ -45,6 +45,8 @@ std::vector<std::filesystem::path> places() {
 }  // namespace
 
 LoadedModule loadModule() {
+  // Before the module, whose libraries are large: most machines without a GPU have no driver.
+  if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) return {nullptr, "there is no NVIDIA driver (libcuda.so.1)"};
   void* library = nullptr;
   std::string reason;
   for (const auto& place : places()) {

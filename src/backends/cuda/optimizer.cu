@@ -32,76 +32,160 @@ __device__ double preprocessed(const GradientPreprocessing& p, double gradient, 
   }
 }
 
-/// result = w - step(k, i, j, g) for every element, unless a check of this command buffer has failed: parameters never
-/// take a step on gradients that are none.
+// Each step gets the gradient and the states of an element, updates the states, and gives what is subtracted.
+
+struct StochasticGradientDescentStep {
+  static constexpr int kStates = 1;
+  OptimizerStochasticGradientDescent o;
+
+  const MatrixView* state(int) const { return &o.momentum; }
+
+  __device__ double operator()(double g, double (&state)[kStates]) const {
+    const double rate = double{o.preprocessing.learningRate}, mu = double{o.momentumScale};
+    if (!o.momentum.data) return rate * g;
+    state[0] = mu * state[0] + (o.useNesterovMomentum ? g : rate * g);
+    return o.useNesterovMomentum ? rate * (g + mu * state[0]) : state[0];
+  }
+};
+
+struct RMSPropStep {
+  static constexpr int kStates = 1;
+  OptimizerRMSProp o;
+
+  const MatrixView* state(int) const { return &o.sumOfSquares; }
+
+  __device__ double operator()(double g, double (&state)[kStates]) const {
+    state[0] = o.decay * state[0] + (1 - o.decay) * g * g;
+    return double{o.preprocessing.learningRate} * g / (sqrt(state[0]) + double{o.epsilon});
+  }
+};
+
+struct AdamStep {
+  static constexpr int kStates = 3;
+  OptimizerAdam o;
+
+  const MatrixView* state(int i) const { return i == 0 ? &o.momentum : i == 1 ? &o.velocity : &o.maximumVelocity; }
+
+  __device__ double operator()(double g, double (&state)[kStates]) const {
+    state[0] = o.beta1 * state[0] + (1 - o.beta1) * g;
+    state[1] = o.beta2 * state[1] + (1 - o.beta2) * g * g;
+    double largest = state[1];
+    if (o.maximumVelocity.data) largest = state[2] = state[2] < state[1] ? state[1] : state[2];
+    return double{o.correctedLearningRate} * state[0] / (sqrt(largest) + double{o.epsilon});
+  }
+};
+
+template <class Step>
+struct States {
+  explicit States(const Step& step) {
+    for (int i = 0; i < Step::kStates; ++i) view[i] = *step.state(i);
+  }
+  MatrixView view[Step::kStates];  // nil: not given
+};
+
+// Unless a check of this command buffer has failed: parameters never take a step on gradients that are none.
+
+/// result = w - step for every element.
 template <class Step>
 struct Update {
   OptimizerOperands operands;
-  GradientPreprocessing preprocessing;
+  States<Step> states;
   const std::uint32_t* violation;
   Step step;
 
   __device__ void operator()(std::size_t k, std::size_t i, std::size_t j) const {
     if (hasViolation(violation)) return;
+    double state[Step::kStates] = {};
+#pragma unroll
+    for (int s = 0; s < Step::kStates; ++s) {
+      if (states.view[s].data) state[s] = at(states.view[s], k, i, j);
+    }
     const double w = at(operands.values, k, i, j);
-    const double g = preprocessed(preprocessing, at(operands.gradient, k, i, j), w);
-    set(operands.result, k, i, j, w - step(k, i, j, g));
+    const double g = preprocessed(step.o.preprocessing, at(operands.gradient, k, i, j), w);
+    const double change = step(g, state);
+#pragma unroll
+    for (int s = 0; s < Step::kStates; ++s) {
+      if (states.view[s].data) set(states.view[s], k, i, j, state[s]);
+    }
+    set(operands.result, k, i, j, w - change);
   }
 };
 
+/// The same for four elements of float32 at once, in matrices without gaps.
 template <class Step>
-void update(Context& context, const OptimizerOperands& operands, const GradientPreprocessing& preprocessing,
-            Step step) {
-  forEachElement(context, extentOf(operands.values), Update<Step>{operands, preprocessing, context.violation, step});
+struct PackedUpdate {
+  OptimizerOperands operands;
+  States<Step> states;
+  const std::uint32_t* violation;
+  Step step;
+
+  __device__ void operator()(std::size_t, std::size_t, std::size_t pack) const {
+    if (hasViolation(violation)) return;
+    float4 value[Step::kStates];
+#pragma unroll
+    for (int s = 0; s < Step::kStates; ++s) {
+      value[s] = states.view[s].data ? reinterpret_cast<const float4*>(states.view[s].data)[pack] : float4{};
+    }
+    float4 w = reinterpret_cast<const float4*>(operands.values.data)[pack];
+    const float4 gradient = reinterpret_cast<const float4*>(operands.gradient.data)[pack];
+    element(w.x, gradient.x, [&](int s) -> float& { return value[s].x; });
+    element(w.y, gradient.y, [&](int s) -> float& { return value[s].y; });
+    element(w.z, gradient.z, [&](int s) -> float& { return value[s].z; });
+    element(w.w, gradient.w, [&](int s) -> float& { return value[s].w; });
+#pragma unroll
+    for (int s = 0; s < Step::kStates; ++s) {
+      if (states.view[s].data) reinterpret_cast<float4*>(states.view[s].data)[pack] = value[s];
+    }
+    reinterpret_cast<float4*>(operands.result.data)[pack] = w;
+  }
+
+  template <class StateOf>
+  __device__ void element(float& w, float gradient, const StateOf& stateOf) const {
+    double state[Step::kStates];
+#pragma unroll
+    for (int s = 0; s < Step::kStates; ++s) state[s] = double{stateOf(s)};
+    const double g = preprocessed(step.o.preprocessing, double{gradient}, double{w});
+    w = static_cast<float>(double{w} - step(g, state));
+#pragma unroll
+    for (int s = 0; s < Step::kStates; ++s) stateOf(s) = static_cast<float>(state[s]);
+  }
+};
+
+/// The elements of a matrix of float32 that follow each other, in packs of four; 0 where they do not.
+std::size_t packsOf(const MatrixView& view) {
+  const std::size_t elements = view.matrices * view.rows * view.columns;
+  const bool hasGaps = (view.rows > 1 && view.rowBytes != view.columns * sizeof(float)) ||
+                       (view.matrices > 1 && view.matrixBytes != view.rows * view.columns * sizeof(float));
+  const bool isAligned = reinterpret_cast<std::uintptr_t>(view.data) % sizeof(float4) == 0 && elements % 4 == 0;
+  return view.type == DataType::float32 && isAligned && !hasGaps ? elements / 4 : 0;
 }
 
-struct StochasticGradientDescentStep {
-  OptimizerStochasticGradientDescent o;
+template <class Operation, class Step>
+const char* refusesPacks(const Operation& o, const Context&) {
+  const Step step{o};
+  bool isPacked = packsOf(o.operands.values) > 0 && packsOf(o.operands.gradient) > 0 && packsOf(o.operands.result) > 0;
+  for (int i = 0; i < Step::kStates; ++i) isPacked = isPacked && (!*step.state(i) || packsOf(*step.state(i)) > 0);
+  return isPacked ? nullptr : "an operand is no block of float32 in whole, aligned packs of 16 bytes";
+}
 
-  __device__ double operator()(std::size_t k, std::size_t i, std::size_t j, double g) const {
-    const double rate = double{o.preprocessing.learningRate}, mu = double{o.momentumScale};
-    if (!o.momentum.data) return rate * g;
-    const double m = mu * at(o.momentum, k, i, j) + (o.useNesterovMomentum ? g : rate * g);
-    set(o.momentum, k, i, j, m);
-    return o.useNesterovMomentum ? rate * (g + mu * m) : m;
-  }
-};
-
-struct RMSPropStep {
-  OptimizerRMSProp o;
-
-  __device__ double operator()(std::size_t k, std::size_t i, std::size_t j, double g) const {
-    const double s = o.decay * at(o.sumOfSquares, k, i, j) + (1 - o.decay) * g * g;
-    set(o.sumOfSquares, k, i, j, s);
-    return double{o.preprocessing.learningRate} * g / (sqrt(s) + double{o.epsilon});
-  }
-};
-
-struct AdamStep {
-  OptimizerAdam o;
-
-  __device__ double operator()(std::size_t k, std::size_t i, std::size_t j, double g) const {
-    const double m = o.beta1 * at(o.momentum, k, i, j) + (1 - o.beta1) * g;
-    const double v = o.beta2 * at(o.velocity, k, i, j) + (1 - o.beta2) * g * g;
-    double largest = v;
-    if (o.maximumVelocity.data) {
-      const double before = at(o.maximumVelocity, k, i, j);
-      largest = before < v ? v : before;
-      set(o.maximumVelocity, k, i, j, largest);
-    }
-    set(o.momentum, k, i, j, m);
-    set(o.velocity, k, i, j, v);
-    return double{o.correctedLearningRate} * m / (sqrt(largest) + double{o.epsilon});
-  }
-};
+template <class Operation, class Step>
+void runPacks(const Operation& o, Context& context) {
+  const Step step{o};
+  forEachElement(context, {1, 1, packsOf(o.operands.values)},
+                 PackedUpdate<Step>{o.operands, States<Step>(step), context.violation, step});
+}
 
 template <class Operation, class Step>
 void runPlain(const Operation& o, Context& context) {
-  update(context, o.operands, o.preprocessing, Step{o});
+  const Step step{o};
+  forEachElement(context, extentOf(o.operands.values),
+                 Update<Step>{o.operands, States<Step>(step), context.violation, step});
 }
 
 template <class Operation, class Step>
-constexpr std::array<Candidate<Operation>, 1> kCandidates = {{{"plain", acceptsAll, runPlain<Operation, Step>}}};
+constexpr std::array<Candidate<Operation>, 2> kCandidates = {
+    {{"packs", refusesPacks<Operation, Step>, runPacks<Operation, Step>},
+     {"plain", acceptsAll, runPlain<Operation, Step>}}};
 
 }  // namespace
 

@@ -32,7 +32,7 @@ struct Shape {
   DataType type, resultType, biasType;
   bool transposeA, transposeB, hasBias, hasBeta, reduced;
 
-  friend auto operator<=>(const Shape&, const Shape&) = default;
+  auto operator<=>(const Shape&) const = default;
 };
 
 std::uint32_t alignment(const MatrixView& view) {

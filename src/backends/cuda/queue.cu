@@ -6,6 +6,7 @@
 #include <exception>
 #include <iterator>
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 namespace metalloid::cuda {
@@ -40,14 +41,19 @@ bool isChecked(const Operation& operation) {
   return false;
 }
 
-/// Whether all of an operation's launches are of our own kernels, whose arguments can be changed in a graph.
+template <class O, class... Others>
+constexpr bool isOneOf = (std::is_same_v<O, Others> || ...);
+
+/// Whether all of an operation's launches are of our own kernels, whose arguments can be changed in a graph. Those of
+/// libraries cannot, nor can the memory copies and fills that are nodes of their own.
 bool isPatchable(const Operation& operation) {
   return std::visit(
       []<class O>(const O&) {
-        return std::is_same_v<O, operations::OptimizerAdam> ||
-               std::is_same_v<O, operations::OptimizerStochasticGradientDescent> ||
-               std::is_same_v<O, operations::OptimizerRMSProp> ||
-               std::is_same_v<O, operations::MatrixSoftMaxCrossEntropy> || std::is_same_v<O, operations::MatrixRandom>;
+        using namespace operations;
+        return !isOneOf<O, MatrixFullyConnected, MatrixFullyConnectedGradientForData,
+                        MatrixFullyConnectedGradientForWeightsAndBias, MatrixMultiplication, MatrixCopy,
+                        MatrixBatchNormalization, MatrixBatchNormalizationGradient, CNNConvolution,
+                        CNNConvolutionGradientForData, CNNConvolutionGradientForWeightsAndBias>;
       },
       operation);
 }
@@ -118,6 +124,10 @@ Queue::~Queue() {
 void Queue::release() {
   // Kept for the next queue: streams and workspaces are slow to make. Graphs are of no use to another.
   recordings_.clear();
+  {
+    std::scoped_lock lock(mutex_);
+    statistics_ = {};
+  }
   memory_.keep(this);
 }
 
@@ -203,16 +213,20 @@ void Queue::launchAll(const Operation* const* operations, std::size_t count, Sub
 }
 
 Queue::Recordings::iterator Queue::find(const Operation* const* operations, std::size_t count) {
-  const auto fits = [&](const Recording& recording) {
+  const auto equals = [&](const Recording& recording, bool exactly) {
     if (recording.operations.size() != count) return false;
     for (std::size_t i = 0; i < count; ++i) {
       const Operation& operation = *operations[i];
       if (recording.operations[i].index() != operation.index()) return false;
-      if (!isPatchable(operation) && !(recording.operations[i] == operation)) return false;
+      if ((exactly || !isPatchable(operation)) && !(recording.operations[i] == operation)) return false;
     }
     return true;
   };
-  return std::find_if(recordings_.begin(), recordings_.end(), fits);
+  const auto same = std::find_if(recordings_.begin(), recordings_.end(),
+                                 [&](const Recording& recording) { return equals(recording, true); });
+  if (same != recordings_.end()) return same;
+  return std::find_if(recordings_.begin(), recordings_.end(),
+                      [&](const Recording& recording) { return equals(recording, false); });
 }
 
 bool Queue::patch(Recording& recording, const Operation* const* operations) {
@@ -233,7 +247,6 @@ void Queue::capture(Recording& recording, Submission& submission) {
   recording.nodes.resize(recording.operations.size());
   // Relaxed: other threads and our scratch memory may allocate meanwhile.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "A capture did not start");
-  cudaGraph_t graph = nullptr;
   try {
     for (std::size_t i = 0; i < recording.operations.size(); ++i) {
       submission.failed = i;
@@ -242,16 +255,17 @@ void Queue::capture(Recording& recording, Submission& submission) {
       launchOne(recording.operations[i], i);
     }
   } catch (...) {
+    cudaGraph_t graph = nullptr;
     cudaStreamEndCapture(stream_, &graph);
     if (graph) cudaGraphDestroy(graph);
     cudaGetLastError();
     throw;
   }
   submission.failed = kNone;
-  check(cudaStreamEndCapture(stream_, &graph), "A capture did not end");
-  const cudaError_t instantiated = cudaGraphInstantiate(&recording.graph, graph, 0);
-  cudaGraphDestroy(graph);
-  check(instantiated, "A captured command buffer cannot be instantiated");
+  if (recording.captured) cudaGraphDestroy(std::exchange(recording.captured, nullptr));  // of a failed attempt
+  check(cudaStreamEndCapture(stream_, &recording.captured), "A capture did not end");
+  check(cudaGraphInstantiate(&recording.graph, recording.captured, 0),
+        "A captured command buffer cannot be instantiated");
   ++statistics_.graphCaptures;
 }
 

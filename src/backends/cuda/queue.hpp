@@ -17,7 +17,8 @@ class DeviceMemory;
 ///
 /// The first command buffer of a kind is launched operation by operation; the second equal one is captured into a graph
 /// and from then on replayed. Operations that differ only in addresses or factors, as the results of a step that go
-/// to another place each time, are patched into the graph if they are made of our own kernels.
+/// to another place each time, are patched into the graph if they are made of our own kernels. Other operations at
+/// other addresses make another recording, so that work that takes turns with a few buffers has a graph for each.
 class Queue final : public ModuleQueue {
  public:
   /// `context` holds what belongs to the device.
@@ -34,10 +35,15 @@ class Queue final : public ModuleQueue {
   struct Recording {
     std::vector<operations::Operation> operations;
     std::vector<std::vector<Context::Node>> nodes;  // of each operation
+    cudaGraph_t captured = nullptr;                 // whose nodes those are: they name what shall be patched in `graph`
     cudaGraphExec_t graph = nullptr;
 
+    Recording() = default;
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
     ~Recording() {
       if (graph) cudaGraphExecDestroy(graph);
+      if (captured) cudaGraphDestroy(captured);
     }
   };
 

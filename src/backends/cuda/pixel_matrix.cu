@@ -1,0 +1,307 @@
+#include "backends/cuda/pixel_matrix.cuh"
+
+namespace metalloid::cuda {
+namespace {
+
+/// The distance between pixels, if all of them stand at one distance; else 0.
+std::size_t pixelDistance(const ImageView& images) {
+  const bool isWide = images.width > 1, isHigh = images.height > 1, isBatch = images.images > 1;
+  if (isBatch && !images.addresses.empty()) return 0;
+  const std::size_t distance = isWide    ? images.pixelBytes
+                               : isHigh  ? images.rowBytes
+                               : isBatch ? images.imageBytes
+                                         : images.channels * sizeOf(images.type);
+  if (isHigh && images.rowBytes != images.width * distance) return 0;
+  if (isBatch && images.imageBytes != images.pixels() * distance) return 0;
+  return distance;
+}
+
+/// Whether tap t of output o stands on pixel o + t, inside: what an axis of one tap or of one output may do.
+bool isStraight(const WindowAxis& axis, std::size_t outputs, std::size_t size) {
+  if (axis.base != 0 || axis.divisor != 1) return false;
+  if (outputs > 1 && axis.step != 1) return false;
+  if (axis.taps > 1 && axis.tapStep != 1) return false;
+  return outputs + axis.taps - 1 == size;
+}
+
+}  // namespace
+
+MatrixView scratchMatrix(std::size_t rows, std::size_t columns, Context& context) {
+  const std::size_t rowBytes = (columns * sizeof(float) + 15) / 16 * 16;
+  return {.data = context.scratch<std::byte>(rows * rowBytes), .rows = rows, .columns = columns, .rowBytes = rowBytes};
+}
+
+MatrixView matrixOf(const ImageView& images) {
+  const std::size_t distance = pixelDistance(images);
+  if (images.type != DataType::float32 || distance == 0) return {};
+  return {.data = images.image(0),
+          .rows = images.images * images.pixels(),
+          .columns = images.channels,
+          .rowBytes = distance};
+}
+
+Images imagesOf(const MatrixView& pixels, const Images& shape) {
+  Images images = shape;
+  images.data = pixels.data;
+  images.addresses = nullptr;
+  images.pixelBytes = pixels.rowBytes;
+  images.rowBytes = shape.width * images.pixelBytes;
+  images.imageBytes = shape.height * images.rowBytes;
+  images.type = pixels.type;
+  return images;
+}
+
+MatrixView pixelMatrix(const ImageView& view, Context& context) {
+  if (const MatrixView direct = matrixOf(view)) return direct;
+  const MatrixView matrix = scratchMatrix(view.images * view.pixels(), view.channels, context);
+  const Images source = imagesOf(view, context), copy = imagesOf(matrix, source);
+  forEachElement(context, source, [=] __device__(std::size_t n, std::size_t y, std::size_t x, std::size_t c) {
+    set(copy, n, y, x, c, at(source, n, y, x, c));
+  });
+  return matrix;
+}
+
+MatrixView patchesInPlace(const ImageView& source, const Patches& patches) {
+  if (patches.channels != source.channels || source.type != DataType::float32) return {};
+  if (!isStraight(patches.window.y, patches.height, source.height)) return {};
+  if (!isStraight(patches.window.x, patches.width, source.width)) return {};
+  if (patches.taps() == 1) return matrixOf(source);
+  // One patch an image: all of it, if its elements follow each other.
+  if (patches.height * patches.width != 1 || !source.isPacked()) return {};
+  if (source.images > 1 && !source.addresses.empty()) return {};
+  const std::size_t columns = patches.taps() * source.channels;
+  return {.data = source.image(0),
+          .rows = source.images,
+          .columns = columns,
+          .rowBytes = source.images > 1 ? source.imageBytes : columns * sizeof(float)};
+}
+
+namespace {
+
+/// Windows in 32-bit numbers.
+struct SmallAxis {
+  int taps, step, base, tapStep;
+
+  __device__ int position(int output, int tap) const { return step * output + base + tapStep * tap; }
+};
+
+bool isSmall(const WindowAxis& axis, std::size_t outputs) {
+  constexpr std::ptrdiff_t kLimit = std::ptrdiff_t{1} << 28;
+  const auto fits = [](std::ptrdiff_t value) { return -kLimit < value && value < kLimit; };
+  return axis.divisor == 1 && fits(axis.base) && fits(axis.step) && fits(axis.tapStep) &&
+         fits(static_cast<std::ptrdiff_t>(outputs)) && fits(static_cast<std::ptrdiff_t>(axis.taps)) &&
+         fits(axis.step * static_cast<std::ptrdiff_t>(outputs)) &&
+         fits(axis.tapStep * static_cast<std::ptrdiff_t>(axis.taps));
+}
+
+SmallAxis smallOf(const WindowAxis& axis) {
+  return {static_cast<int>(axis.taps), static_cast<int>(axis.step), static_cast<int>(axis.base),
+          static_cast<int>(axis.tapStep)};
+}
+
+/// The usual windows over images of float32, some channels at a time; all counts fit 32 bits.
+struct SmallPatches {
+  SmallAxis y, x;
+  ImageEdgeMode edgeMode;
+  std::uint32_t outputs, width, taps, packs, elements;
+  std::size_t firstByte;
+};
+
+template <class Pack>
+__global__ void patchKernel(const __grid_constant__ Images source, const __grid_constant__ SmallPatches p,
+                            std::byte* matrix, std::size_t rowBytes) {
+  const auto height = static_cast<int>(source.height), width = static_cast<int>(source.width);
+  for (std::uint32_t e = blockIdx.x * blockDim.x + threadIdx.x; e < p.elements; e += gridDim.x * blockDim.x) {
+    const std::uint32_t element = e / p.packs, pack = e - element * p.packs;
+    const std::uint32_t row = element / p.taps, tap = element - row * p.taps;
+    const std::uint32_t n = row / p.outputs, output = row - n * p.outputs;
+    const std::uint32_t j = output / p.width, q = tap / static_cast<std::uint32_t>(p.x.taps);
+    int y = p.y.position(static_cast<int>(j), static_cast<int>(q));
+    int x =
+        p.x.position(static_cast<int>(output - j * p.width), static_cast<int>(tap) - static_cast<int>(q) * p.x.taps);
+    if (p.edgeMode == ImageEdgeMode::clamp) {
+      y = min(max(y, 0), height - 1);
+      x = min(max(x, 0), width - 1);
+    }
+    Pack value{};
+    if (y >= 0 && y < height && x >= 0 && x < width) {
+      const std::byte* const from = source.address(n, static_cast<std::size_t>(y), static_cast<std::size_t>(x), 0);
+      value = reinterpret_cast<const Pack*>(from + p.firstByte)[pack];
+    }
+    reinterpret_cast<Pack*>(matrix + row * rowBytes)[tap * p.packs + pack] = value;
+  }
+}
+
+/// False where the counts are too large or the images of another kind.
+bool gatherSmall(const ImageView& view, const Patches& patches, const MatrixView& matrix, Context& context) {
+  const std::size_t elements = matrix.rows * matrix.columns;
+  if (view.type != DataType::float32 || elements >= std::size_t{1} << 31 || elements == 0) return false;
+  if (view.width >= 1u << 28 || view.height >= 1u << 28) return false;
+  if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
+  const std::size_t firstByte = patches.firstChannel * sizeof(float);
+  const bool isPacked =
+      view.addresses.empty() && patches.channels % 4 == 0 &&
+      ((reinterpret_cast<std::uintptr_t>(view.data) | view.pixelBytes | view.rowBytes | view.imageBytes | firstByte) %
+       sizeof(float4)) == 0;
+  const std::size_t size = isPacked ? 4 : 1;
+  const SmallPatches p{.y = smallOf(patches.window.y),
+                       .x = smallOf(patches.window.x),
+                       .edgeMode = patches.edgeMode,
+                       .outputs = static_cast<std::uint32_t>(patches.height * patches.width),
+                       .width = static_cast<std::uint32_t>(patches.width),
+                       .taps = static_cast<std::uint32_t>(patches.taps()),
+                       .packs = static_cast<std::uint32_t>(patches.channels / size),
+                       .elements = static_cast<std::uint32_t>(elements / size),
+                       .firstByte = firstByte};
+  context.launch(isPacked ? patchKernel<float4> : patchKernel<float>, blocksFor(p.elements, 256, 1u << 20), 256,
+                 imagesOf(view, context), p, matrix.data, matrix.rowBytes);
+  return true;
+}
+
+}  // namespace
+
+MatrixView patchMatrix(const ImageView& view, const Patches& patches, Context& context) {
+  if (const MatrixView direct = patchesInPlace(view, patches)) return direct;
+  const std::size_t outputs = patches.height * patches.width, taps = patches.taps();
+  const MatrixView matrix = scratchMatrix(view.images * outputs, taps * patches.channels, context);
+  if (gatherSmall(view, patches, matrix, context)) return matrix;
+  const Images source = imagesOf(view, context);
+  // The outputs of an image as rows, the taps as columns, to walk over all elements.
+  const Images walk{.images = view.images, .height = outputs, .width = taps, .channels = patches.channels};
+  const Patches p = patches;
+  forEachElement(context, walk, [=] __device__(std::size_t n, std::size_t output, std::size_t tap, std::size_t c) {
+    const auto j = static_cast<std::uint32_t>(output) / static_cast<std::uint32_t>(p.width);
+    const auto q = static_cast<std::uint32_t>(tap) / static_cast<std::uint32_t>(p.window.x.taps);
+    const auto y = p.window.y.position(j, q);
+    const auto x = p.window.x.position(output - j * p.width, tap - q * p.window.x.taps);
+    const double value = y && x ? at(source, p.edgeMode, n, *y, *x, p.firstChannel + c) : 0;
+    reinterpret_cast<float*>(matrix.data + (n * walk.height + output) * matrix.rowBytes)[tap * p.channels + c] =
+        static_cast<float>(value);
+  });
+  return matrix;
+}
+
+namespace {
+
+/// The outputs that read pixels under the usual windows: at most one for each tap.
+struct SmallTarget {
+  SmallAxis y, x;
+  int height, width;  // of the outputs
+  int firstY, firstX, sourceHeight, sourceWidth;
+  std::uint32_t packs;
+  std::size_t firstByte;
+
+  /// The output whose tap reads a pixel, or -1.
+  __device__ static int output(const SmallAxis& axis, int pixel, int tap, int outputs) {
+    const int distance = pixel - axis.base - axis.tapStep * tap;
+    if (distance < 0) return -1;
+    const int o = axis.step == 1 ? distance : distance / axis.step;
+    return o < outputs && o * axis.step == distance ? o : -1;
+  }
+};
+
+struct Sum4 {
+  double x = 0, y = 0, z = 0, w = 0;
+};
+
+/// Four channels of a pixel a thread; `walk` has the result's shape, with packs for channels.
+__global__ void addPatchesKernel(const __grid_constant__ Images walk, const __grid_constant__ SmallTarget t,
+                                 const std::byte* matrix, std::size_t rowBytes) {
+  const std::size_t elements = walk.elements(), stride = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
+    const Place place = placeOf(walk, e, true);
+    const int y = static_cast<int>(place.y) + t.firstY, x = static_cast<int>(place.x) + t.firstX;
+    Sum4 sum{};
+    if (y < t.sourceHeight && x < t.sourceWidth) {
+      for (int q = 0; q < t.y.taps; ++q) {
+        const int j = SmallTarget::output(t.y, y, q, t.height);
+        if (j < 0) continue;
+        for (int p = 0; p < t.x.taps; ++p) {
+          const int i = SmallTarget::output(t.x, x, p, t.width);
+          if (i < 0) continue;
+          const std::byte* const row = matrix + ((place.n * t.height + j) * t.width + i) * rowBytes;
+          const float4 part = reinterpret_cast<const float4*>(row)[(q * t.x.taps + p) * t.packs + place.c];
+          sum.x += double{part.x};
+          sum.y += double{part.y};
+          sum.z += double{part.z};
+          sum.w += double{part.w};
+        }
+      }
+    }
+    std::byte* const to = walk.address(place.n, place.y, place.x, 0) + t.firstByte;
+    reinterpret_cast<float4*>(to)[place.c] = {static_cast<float>(sum.x), static_cast<float>(sum.y),
+                                              static_cast<float>(sum.z), static_cast<float>(sum.w)};
+  }
+}
+
+/// False where a window, a size or the images are of another kind.
+bool addSmall(const MatrixView& matrix, const Patches& patches, const PatchTarget& target, Context& context) {
+  const ImageView& result = target.result;
+  constexpr std::size_t kLimit = std::size_t{1} << 28;
+  if (patches.edgeMode != ImageEdgeMode::zero || result.type != DataType::float32 || !result.addresses.empty() ||
+      patches.channels % 4 != 0 || result.images * result.pixels() * patches.channels >= std::size_t{1} << 31) {
+    return false;
+  }
+  if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
+  if (patches.window.y.step < 1 || patches.window.x.step < 1) return false;
+  for (const std::size_t size : {target.sourceHeight, target.sourceWidth, target.resultY, target.resultX}) {
+    if (size >= kLimit) return false;
+  }
+  const std::size_t firstByte = patches.firstChannel * sizeof(float);
+  if ((reinterpret_cast<std::uintptr_t>(result.data) | result.pixelBytes | result.rowBytes | result.imageBytes |
+       firstByte) %
+          sizeof(float4) !=
+      0) {
+    return false;
+  }
+  const SmallTarget t{.y = smallOf(patches.window.y),
+                      .x = smallOf(patches.window.x),
+                      .height = static_cast<int>(patches.height),
+                      .width = static_cast<int>(patches.width),
+                      .firstY = static_cast<int>(target.resultY),
+                      .firstX = static_cast<int>(target.resultX),
+                      .sourceHeight = static_cast<int>(target.sourceHeight),
+                      .sourceWidth = static_cast<int>(target.sourceWidth),
+                      .packs = static_cast<std::uint32_t>(patches.channels / 4),
+                      .firstByte = firstByte};
+  Images walk = imagesOf(result, context);
+  walk.channels = t.packs;
+  if (walk.elements() == 0) return true;
+  context.launch(addPatchesKernel, blocksFor(walk.elements(), 256, 1u << 20), 256, walk, t, matrix.data,
+                 matrix.rowBytes);
+  return true;
+}
+
+}  // namespace
+
+void addPatches(const MatrixView& matrix, const Patches& patches, const PatchTarget& target, Context& context) {
+  if (addSmall(matrix, patches, target, context)) return;
+  const Images result = imagesOf(target.result, context);
+  Images walk = result;
+  walk.channels = patches.channels;
+  const Patches p = patches;
+  const std::size_t height = target.sourceHeight, width = target.sourceWidth;
+  const std::size_t firstY = target.resultY, firstX = target.resultX;
+  forEachElement(context, walk, [=] __device__(std::size_t n, std::size_t v, std::size_t u, std::size_t c) {
+    double sum = 0;
+    if (v + firstY < height && u + firstX < width) {
+      const Positions rows = positionsOf(v + firstY, height, p.edgeMode);
+      const Positions columns = positionsOf(u + firstX, width, p.edgeMode);
+      for (std::size_t q = 0; q < p.window.y.taps; ++q) {
+        const Outputs js = outputsOf(p.window.y, q, rows, p.height);
+        for (std::ptrdiff_t j = js.first; j <= js.last; ++j) {
+          for (std::size_t t = 0; t < p.window.x.taps; ++t) {
+            const Outputs is = outputsOf(p.window.x, t, columns, p.width);
+            for (std::ptrdiff_t i = is.first; i <= is.last; ++i) {
+              const std::byte* const row = matrix.data + ((n * p.height + j) * p.width + i) * matrix.rowBytes;
+              sum += reinterpret_cast<const float*>(row)[(q * p.window.x.taps + t) * p.channels + c];
+            }
+          }
+        }
+      }
+    }
+    set(result, n, v, u, p.firstChannel + c, sum);
+  });
+}
+
+}  // namespace metalloid::cuda
