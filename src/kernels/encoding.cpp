@@ -1,7 +1,7 @@
 #include "kernels/encoding.hpp"
 
 #include "core/format.hpp"
-#include "kernels/log.hpp"
+#include "core/log.hpp"
 #include "kernels/overlap.hpp"
 
 #include <metalloid/error.hpp>

@@ -3,12 +3,12 @@
 #include "backends/cuda/executor.hpp"
 #include "backends/cuda/module_loader.hpp"
 #include "core/format.hpp"
+#include "core/log.hpp"
 #include "operations/describe.hpp"
 
 #include <metalloid/error.hpp>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -110,8 +110,7 @@ class CudaDevice final : public detail::DeviceImplementation {
 
 /// One line, for those who asked for it.
 void explainAbsence(const std::string& reason) {
-  if (!std::getenv("METALLOID_LOG") && !std::getenv("MPS_LOG_INFO")) return;
-  std::fprintf(stderr, "metalloid: no CUDA device: %s\n", reason.c_str());
+  if (detail::logIsOn()) std::fprintf(stderr, "metalloid: no CUDA device: %s\n", reason.c_str());
 }
 
 }  // namespace

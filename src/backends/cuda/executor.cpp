@@ -2,9 +2,9 @@
 
 #include "backends/cuda/violations.hpp"
 #include "core/format.hpp"
+#include "core/log.hpp"
 
 #include <cstdio>
-#include <cstdlib>
 #include <utility>
 
 namespace metalloid::cuda {
@@ -24,7 +24,7 @@ CudaExecutor::~CudaExecutor() {
   changed_.notify_all();
   submitting_.join();
   ending_.join();
-  if (std::getenv("METALLOID_LOG")) {
+  if (detail::logIsOn()) {
     const QueueStatistics done = queue_.statistics();
     std::fprintf(stderr, "metalloid: a queue of %s ends: %llu command buffers, %llu graphs captured, %llu replayed\n",
                  device_.name().c_str(), static_cast<unsigned long long>(done.submissions),

@@ -1,4 +1,4 @@
-#include "kernels/log.hpp"
+#include "core/log.hpp"
 
 #include "core/command_buffer_implementation.hpp"
 #include "core/format.hpp"
