@@ -84,6 +84,7 @@ class CNNBatchNormalization : public CNNKernel {
   /// A copy with every setting and parameters of its own, for `device` or, when that is nil, for the same device.
   CNNBatchNormalization copy(const Device& device = {}) const;
 
+  /// Whether one state serves the whole batch.
   bool isResultStateReusedAcrossBatch() const override { return true; }
 
   // For the library's own use.
@@ -126,7 +127,9 @@ class CNNBatchNormalizationStatistics : public CNNKernel {
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   CNNBatchNormalizationStatistics copy(const Device& device = {}) const;
 
+  /// Whether an encode changes the state that it reads.
   bool isStateModified() const override { return true; }
+  /// Whether the whole batch must be there first.
   bool appendBatchBarrier() const override { return true; }
 
  protected:
@@ -170,7 +173,9 @@ class CNNBatchNormalizationStatisticsGradient : public CNNGradientKernel {
   /// A copy with every setting, for `device` or, when that is nil, for the same device.
   CNNBatchNormalizationStatisticsGradient copy(const Device& device = {}) const;
 
+  /// Whether an encode changes the state that it reads.
   bool isStateModified() const override { return true; }
+  /// Whether the whole batch must be there first.
   bool appendBatchBarrier() const override { return true; }
 
  protected:

@@ -56,7 +56,9 @@ class CNNBatchNormalizationDataSource : public detail::NormalizationDataSource {
   /// C variances for inference; empty: none.
   virtual std::span<const float> variance() = 0;
 
+  /// Makes the parameters ready; false: they cannot be had.
   bool load() override = 0;
+  /// The parameters are no longer needed.
   void purge() override = 0;
 
   /// Encodes an update of scale and shift from the state's gradients, and lowers the read count of a temporary state by

@@ -137,6 +137,7 @@ class CNNConvolutionGradient : public CNNGradientKernel {
   /// As `CNNConvolution`'s.
   void reloadWeightsAndBiases(CommandBuffer& commandBuffer, const CNNConvolutionWeightsAndBiasesState& state);
 
+  /// Whether an encode changes the state that it reads.
   bool isStateModified() const override { return true; }
 
   /// A copy with every setting and weights of its own, for `device` or, when that is nil, for the same device.

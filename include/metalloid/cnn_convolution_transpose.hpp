@@ -76,6 +76,7 @@ class CNNConvolutionTranspose : public CNNKernel {
   CNNConvolutionWeightsAndBiasesState exportWeightsAndBiases(CommandBuffer& commandBuffer,
                                                              bool resultStateCanBeTemporary) const;
 
+  /// Whether it is a gradient or transposed.
   bool isBackwards() const override { return true; }
   /// One gradient state serves a batch.
   bool isResultStateReusedAcrossBatch() const override { return true; }
@@ -135,6 +136,7 @@ class CNNConvolutionTransposeGradient : public CNNGradientKernel {
   /// As `CNNConvolution`'s.
   void reloadWeightsAndBiases(CommandBuffer& commandBuffer, const CNNConvolutionWeightsAndBiasesState& state);
 
+  /// Whether an encode changes the state that it reads.
   bool isStateModified() const override { return true; }
 
   /// A copy with every setting and weights of its own, for `device` or, when that is nil, for the same device.

@@ -55,6 +55,7 @@ class CNNDropout : public CNNKernel {
   /// it.
   mutable std::uint64_t nextImage = 0;
 
+  /// Whether one state serves the whole batch.
   bool isResultStateReusedAcrossBatch() const override { return true; }
 
   /// A copy with every setting, for `device` or, when that is nil, for the same device.

@@ -27,6 +27,7 @@ class CNNFullyConnected : public CNNConvolution {
   /// A copy with every setting and weights of its own, for `device` or, when that is nil, for the same device.
   CNNFullyConnected copy(const Device& device = {}) const;
 
+  /// What the kernel reads of a source.
   detail::SourceSettings sourceSettings(std::size_t source) const override;
 
  protected:

@@ -220,6 +220,7 @@ class CNNGradientKernel : public CNNBinaryKernel {
     return sizeDestination(sourceImages, sourceStates);
   }
 
+  /// Whether it is a gradient or transposed.
   bool isBackwards() const override { return true; }
 
  protected:

@@ -63,6 +63,7 @@ class CNNLossLabels : public State {
 class CNNLossLabelsBatch : public std::vector<CNNLossLabels> {
  public:
   using vector::vector;
+  /// As states.
   operator StateBatch() const { return {begin(), end()}; }  // NOLINT(google-explicit-constructor)
 };
 

@@ -122,6 +122,7 @@ class NNLossGradient : public CNNBinaryKernel {
 /// The gradient of a value for itself: 1 for every element of the source. Source: MPSNNInitialGradient.
 class NNInitialGradient : public CNNKernel {
  public:
+  /// A kernel for a device.
   explicit NNInitialGradient(const Device& device);
   /// The next kernel of an archive. @throws Error (malformedFile) when it is another class or not allowed.
   NNInitialGradient(Unarchiver& coder, const Device& device);
