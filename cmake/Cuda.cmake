@@ -35,7 +35,7 @@ if(buildCuda)
     elseif(EXISTS /proc/driver/nvidia/version)
       set(CMAKE_CUDA_ARCHITECTURES native)
     else()
-      set(CMAKE_CUDA_ARCHITECTURES 90-real)  # compiled to be compiled, and for machines like those it is tested on
+      set(CMAKE_CUDA_ARCHITECTURES 90-real)  # no GPU here: for those that it is tested on
     endif()
   endif()
   enable_language(CUDA)

@@ -1,3 +1,5 @@
+// Long: the four kernels of batch normalization work on one state, and are tested on the same layers.
+
 #include "kernels/kernel_checks.hpp"
 #include "support/normalization_sources.hpp"
 

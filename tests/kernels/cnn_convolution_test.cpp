@@ -1,3 +1,5 @@
+// Long: as the kernel, of which each setting has its test, by one oracle.
+
 #include <metalloid/cnn_convolution.hpp>
 
 #include "kernels/kernel_checks.hpp"

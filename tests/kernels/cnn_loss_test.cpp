@@ -1,3 +1,5 @@
+// Long: every loss and reduction, and the labels that carry them, with the file name of the kernel.
+
 #include "kernels/kernel_checks.hpp"
 
 #include <metalloid/cnn_loss.hpp>

@@ -1,3 +1,5 @@
+// Long: four poolings and their gradients go through the same checks, from the same fixtures.
+
 #include "kernels/kernel_checks.hpp"
 
 #include <metalloid/cnn_neuron.hpp>

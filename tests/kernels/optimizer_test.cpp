@@ -1,3 +1,5 @@
+// Long: tests have the file name of their kernels, and these are three classes, with one table of operands and layouts.
+
 #include "kernels/kernel_checks.hpp"
 
 #include <metalloid/nn_optimizer.hpp>

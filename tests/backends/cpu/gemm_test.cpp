@@ -1,3 +1,5 @@
+// Long: one product in every layout, type and size that its tiles treat in a way of its own.
+
 #include "backends/cpu/gemm.hpp"
 
 #include <metalloid/error.hpp>
