@@ -31,14 +31,17 @@ if(buildCuda)
     PROPERTY COMPILE_DEFINITIONS "METALLOID_INSTALLED_LIBRARIES=\"${CMAKE_INSTALL_FULL_LIBDIR}\"")
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     if(NOT METALLOID_BUILD_CUDA STREQUAL "AUTO")
-      set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)  # machine code for Hopper; others from 8.0 on compile the PTX
+      set(CMAKE_CUDA_ARCHITECTURES 90a-real 80-virtual)  # machine code for Hopper; others from 8.0 on compile the PTX
     elseif(EXISTS /proc/driver/nvidia/version)
       set(CMAKE_CUDA_ARCHITECTURES native)
     else()
-      set(CMAKE_CUDA_ARCHITECTURES 90-real)  # no GPU here: for those that it is tested on
+      set(CMAKE_CUDA_ARCHITECTURES 90a-real)  # no GPU here: for those that it is tested on
     endif()
   endif()
   enable_language(CUDA)
+  if("${CMAKE_CUDA_ARCHITECTURES}" STREQUAL "native" AND "90-real" IN_LIST CMAKE_CUDA_ARCHITECTURES_NATIVE)
+    set(CMAKE_CUDA_ARCHITECTURES 90a-real)  # with the instructions that only Hopper has
+  endif()
   add_subdirectory("${cudaSources}")
 else()
   message(STATUS "CUDA back end: no (METALLOID_BUILD_CUDA is ${METALLOID_BUILD_CUDA})")

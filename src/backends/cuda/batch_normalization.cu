@@ -88,7 +88,7 @@ void runGradientPlain(const MatrixBatchNormalizationGradient& o, Context& contex
 }
 
 /// The neuron as the fast kernels know it: what costs next to nothing, or any function. Each more would be compiled
-/// into a dozen kernels.
+/// into six kernels.
 enum class NeuronKind { noneOrReLU, any };
 
 template <NeuronKind kKind>
@@ -111,12 +111,10 @@ __device__ float derivativeOf(const math::Neuron& neuron, float z) {
   }
 }
 
-template <class T, class Visitor>
+template <class Visitor>
 void dispatchKind(CNNNeuronType type, const Visitor& visitor) {
-  if constexpr (std::is_same_v<T, float>) {  // 16-bit elements choose at run time
-    if (type == CNNNeuronType::none || type == CNNNeuronType::reLU) {
-      return visitor(std::integral_constant<NeuronKind, NeuronKind::noneOrReLU>{});
-    }
+  if (type == CNNNeuronType::none || type == CNNNeuronType::reLU) {
+    return visitor(std::integral_constant<NeuronKind, NeuronKind::noneOrReLU>{});
   }
   visitor(std::integral_constant<NeuronKind, NeuronKind::any>{});
 }
@@ -140,6 +138,7 @@ struct ForwardBody {
   struct Columns {
     double shift[kSize];
   };
+  using Term = double;
   struct Finishing {
     float mean[kSize], meanRest[kSize], scale[kSize], beta[kSize];
   };
@@ -155,7 +154,7 @@ struct ForwardBody {
     return columns;
   }
   __device__ Row load(std::size_t i, std::size_t j, bool isLast) const { return loadPack<T>(o.input, i, j, isLast); }
-  __device__ void add(const Columns& columns, const Row& row, Sums<T>& sums) const {
+  __device__ void add(const Columns& columns, const Row& row, Sums<T, Term>& sums) const {
     const Pack<T> x = Pack<T>::of(row);
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
@@ -171,10 +170,9 @@ struct ForwardBody {
     const double variance = difference < 0 ? 0 : difference;  // NaN stays NaN
     set(o.mean, 0, j, mean);
     set(o.variance, 0, j, variance);
-    const double scale = atOr(o.gamma, 0, j, 1) / sqrt(variance + double{o.epsilon});
+    const double scale = double{loadColumn(o.gamma, j, 1)} / sqrt(variance + double{o.epsilon});
     const auto high = static_cast<float>(mean);
-    return {high, static_cast<float>(mean - double{high}), static_cast<float>(scale),
-            static_cast<float>(atOr(o.beta, 0, j, 0))};
+    return {high, static_cast<float>(mean - double{high}), static_cast<float>(scale), loadColumn(o.beta, j, 0)};
   }
   __device__ Finishing finishing(std::size_t, const float4* known) const {
     Finishing f;
@@ -213,18 +211,21 @@ struct GradientBody {
     uint4 gradient;
     uint4 input;
   };
+  using Term = float;
 
   MatrixBatchNormalizationGradient o;
 
+  __device__ float deviation(float variance) const {
+    return 1 / sqrtf(static_cast<float>(double{variance} + double{o.epsilon}));
+  }
   __device__ Columns columns(std::size_t j) const {
     Columns columns;
+    loadColumns(columns.mean, o.mean, j, 0);
+    loadColumns(columns.deviation, o.variance, j, 0);
+    loadColumns(columns.gamma, o.gamma, j, 1);
+    loadColumns(columns.beta, o.beta, j, 0);
 #pragma unroll
-    for (int n = 0; n < kSize; ++n) {
-      columns.mean[n] = static_cast<float>(at(o.mean, 0, j + n));
-      columns.deviation[n] = static_cast<float>(1 / sqrt(at(o.variance, 0, j + n) + double{o.epsilon}));
-      columns.gamma[n] = static_cast<float>(atOr(o.gamma, 0, j + n, 1));
-      columns.beta[n] = static_cast<float>(atOr(o.beta, 0, j + n, 0));
-    }
+    for (int n = 0; n < kSize; ++n) columns.deviation[n] = deviation(columns.deviation[n]);
     return columns;
   }
   __device__ Row load(std::size_t i, std::size_t j, bool isLast) const {
@@ -235,21 +236,21 @@ struct GradientBody {
     const float z = fmaf(columns.gamma[n], xhat, columns.beta[n]);
     return {gradient.value[n] * derivativeOf<kKind>(o.neuron, z), xhat};
   }
-  __device__ void add(const Columns& columns, const Row& row, Sums<T>& sums) const {
+  __device__ void add(const Columns& columns, const Row& row, Sums<T, Term>& sums) const {
     const Pack<T> gradient = Pack<T>::of(row.gradient), x = Pack<T>::of(row.input);
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
       const float2 t = terms(columns, gradient, x, n);
-      sums.x[n] += double{t.x};
-      sums.y[n] = fma(double{t.x}, double{t.y}, sums.y[n]);
+      sums.x[n] += t.x;
+      sums.y[n] = fmaf(t.x, t.y, sums.y[n]);
     }
   }
   __device__ float4 store(std::size_t j, double2 sum) const {
     if (o.resultForBeta.data) set(o.resultForBeta, 0, j, sum.x);
     if (o.resultForGamma.data) set(o.resultForGamma, 0, j, sum.y);
     const double count = static_cast<double>(o.input.rows);
-    const double scale = atOr(o.gamma, 0, j, 1) / sqrt(at(o.variance, 0, j) + double{o.epsilon});
-    return {static_cast<float>(scale), static_cast<float>(sum.x / count), static_cast<float>(sum.y / count), 0};
+    const float scale = loadColumn(o.gamma, j, 1) * deviation(loadColumn(o.variance, j, 0));
+    return {scale, static_cast<float>(sum.x / count), static_cast<float>(sum.y / count), 0};
   }
   __device__ Finishing finishing(std::size_t j, const float4* known) const {
     Finishing f;
@@ -274,23 +275,23 @@ struct GradientBody {
   }
 };
 
-const char* refusesTwoPasses(const MatrixBatchNormalization& o, const Context&) {
+const char* refusesPacks(const MatrixBatchNormalization& o, const Context&) {
   if (!o.computeStatistics) return "the statistics are given";
   if (o.result.type != o.input.type || !isPacked(o.input) || !isPacked(o.result)) {
     return "rows are no whole, aligned packs of 16 bytes, or there are several matrices";
   }
-  return nullptr;
+  return refusesColumnStatistics(o.input.columns);
 }
 
-const char* refusesThreePasses(const MatrixBatchNormalizationGradient& o, const Context&) {
+const char* refusesPacks(const MatrixBatchNormalizationGradient& o, const Context&) {
   if (o.gradient.type != o.input.type || o.resultForData.type != o.input.type || !isPacked(o.input) ||
       !isPacked(o.gradient) || !isPacked(o.resultForData)) {
     return "rows are no whole, aligned packs of 16 bytes, or there are several matrices";
   }
-  return nullptr;
+  return refusesColumnStatistics(o.input.columns);
 }
 
-void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
+void runPacks(const MatrixBatchNormalization& o, Context& context) {
   dispatchType(o.input.type, [&]<class T>(T) {
     const bool isInPlace = o.input.data == o.result.data;
     const T* firstRow = reinterpret_cast<const T*>(o.input.data);
@@ -300,24 +301,24 @@ void runTwoPasses(const MatrixBatchNormalization& o, Context& context) {
             "A copy did not start");
       firstRow = copy;
     }
-    dispatchKind<T>(o.neuron.type, [&](auto kind) {
-      launchColumnStatistics<T>(o.input.rows, o.input.columns, 1, ForwardBody<T, kind.value>{o, firstRow}, context);
+    dispatchKind(o.neuron.type, [&](auto kind) {
+      launchColumnStatistics<T>(o.input.rows, o.input.columns, ForwardBody<T, kind.value>{o, firstRow}, context);
     });
   });
 }
 
-void runThreePasses(const MatrixBatchNormalizationGradient& o, Context& context) {
+void runPacks(const MatrixBatchNormalizationGradient& o, Context& context) {
   dispatchType(o.input.type, [&]<class T>(T) {
-    dispatchKind<T>(o.neuron.type, [&](auto kind) {
-      launchColumnStatistics<T>(o.input.rows, o.input.columns, 2, GradientBody<T, kind.value>{o}, context);
+    dispatchKind(o.neuron.type, [&](auto kind) {
+      launchColumnStatistics<T>(o.input.rows, o.input.columns, GradientBody<T, kind.value>{o}, context);
     });
   });
 }
 
 constexpr std::array<Candidate<MatrixBatchNormalization>, 2> kCandidates = {
-    {{"two passes", refusesTwoPasses, runTwoPasses}, {"plain", acceptsAll, runPlain}}};
+    {{"packs", refusesPacks, runPacks}, {"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<MatrixBatchNormalizationGradient>, 2> kGradientCandidates = {
-    {{"three passes", refusesThreePasses, runThreePasses}, {"plain", acceptsAll, runGradientPlain}}};
+    {{"packs", refusesPacks, runPacks}, {"plain", acceptsAll, runGradientPlain}}};
 
 }  // namespace
 

@@ -146,6 +146,11 @@ void runCopyEngine(const MatrixCopy& o, Context& context) {
     const std::byte* const from = item.source.data + item.sourceRow * item.source.rowBytes + item.sourceColumn * size;
     std::byte* const to =
         item.destination.data + item.destinationRow * item.destination.rowBytes + item.destinationColumn * size;
+    if (width == item.source.rowBytes && width == item.destination.rowBytes) {  // twice as fast as a rectangle
+      check(cudaMemcpyAsync(to, from, width * o.rows, cudaMemcpyDeviceToDevice, context.stream),
+            "A copy did not start");
+      continue;
+    }
     check(cudaMemcpy2DAsync(to, pitch(item.destination), from, pitch(item.source), width, o.rows,
                             cudaMemcpyDeviceToDevice, context.stream),
           "A copy did not start");

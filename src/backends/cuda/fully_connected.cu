@@ -41,6 +41,11 @@ Product productOf(const MatrixFullyConnectedGradientForWeightsAndBias& o) {
 }
 
 template <class Operation>
+const char* refusesSplit(const Operation& o, const Context& context) {
+  return refusesSplitProduct(productOf(o), context);
+}
+
+template <class Operation>
 const char* refusesLibrary(const Operation& o, const Context&) {
   return refusesLibraryProduct(productOf(o));
 }
@@ -49,6 +54,12 @@ void runBias(const MatrixFullyConnected&, Context&) {}
 void runBias(const MatrixFullyConnectedGradientForData&, Context&) {}
 void runBias(const MatrixFullyConnectedGradientForWeightsAndBias& o, Context& context) {
   if (o.resultForBias) sumColumns(o.gradient, o.resultForBias, context);
+}
+
+template <class Operation>
+void runSplit(const Operation& o, Context& context) {
+  runSplitProduct(productOf(o), context);
+  runBias(o, context);
 }
 
 template <class Operation>
@@ -64,8 +75,10 @@ void runPlain(const Operation& o, Context& context) {
 }
 
 template <class Operation>
-constexpr std::array<Candidate<Operation>, 2> kCandidates = {
-    {{"cuBLASLt", refusesLibrary<Operation>, runLibrary<Operation>}, {"plain", acceptsAll, runPlain<Operation>}}};
+constexpr std::array<Candidate<Operation>, 3> kCandidates = {
+    {{"split precision on tensor cores", refusesSplit<Operation>, runSplit<Operation>},
+     {"cuBLASLt", refusesLibrary<Operation>, runLibrary<Operation>},
+     {"plain", acceptsAll, runPlain<Operation>}}};
 
 }  // namespace
 

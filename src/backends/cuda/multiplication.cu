@@ -21,9 +21,13 @@ Product productOf(const MatrixMultiplication& o) {
           .allowReducedPrecision = o.allowReducedPrecision};
 }
 
+const char* refusesSplit(const MatrixMultiplication& o, const Context& context) {
+  return refusesSplitProduct(productOf(o), context);
+}
 const char* refusesLibrary(const MatrixMultiplication& o, const Context&) {
   return refusesLibraryProduct(productOf(o));
 }
+void runSplit(const MatrixMultiplication& o, Context& context) { runSplitProduct(productOf(o), context); }
 void runLibrary(const MatrixMultiplication& o, Context& context) { runLibraryProduct(productOf(o), context); }
 void runPlain(const MatrixMultiplication& o, Context& context) { runPlainProduct(productOf(o), context); }
 
@@ -40,8 +44,10 @@ void runRows(const MatrixVectorMultiplication& o, Context& context) {
              });
 }
 
-constexpr std::array<Candidate<MatrixMultiplication>, 2> kCandidates = {
-    {{"cuBLASLt", refusesLibrary, runLibrary}, {"plain", acceptsAll, runPlain}}};
+constexpr std::array<Candidate<MatrixMultiplication>, 3> kCandidates = {
+    {{"split precision on tensor cores", refusesSplit, runSplit},
+     {"cuBLASLt", refusesLibrary, runLibrary},
+     {"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<MatrixVectorMultiplication>, 1> kVectorCandidates = {
     {{"warp a row", acceptsAll, runRows}}};
 

@@ -75,12 +75,9 @@ struct GradientBody {
   MatrixNeuronGradient o;
 
   __device__ Columns columns(std::size_t j) const {
-    Columns columns;
-#pragma unroll
-    for (int n = 0; n < kSize; ++n) {
-      columns.bias[n] = static_cast<float>(atOr(o.bias, 0, j + n, kNoBias));
-      columns.slope[n] = Formula::kHasSlopes ? static_cast<float>(atOr(o.slopes, 0, j + n, 0)) : 0;
-    }
+    Columns columns{};
+    loadColumns(columns.bias, o.bias, j, static_cast<float>(kNoBias));
+    if constexpr (Formula::kHasSlopes) loadColumns(columns.slope, o.slopes, j, 0);
     return columns;
   }
 

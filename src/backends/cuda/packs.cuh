@@ -64,6 +64,25 @@ inline bool isPacked(const MatrixView& view) {
          view.columns * sizeOf(view.type) % 16 == 0 && view.rows > 0 && view.columns > 0;
 }
 
+/// The elements of an optional vector from j on, or what they stand for. Those of float32 are loaded all at once; the
+/// others wait for each other, as the type is looked at for each.
+template <int kSize>
+__device__ void loadColumns(float (&to)[kSize], const VectorView& view, std::size_t j, float absent) {
+  if (view.data && view.type == DataType::float32) {
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) to[n] = __ldg(reinterpret_cast<const float*>(view.data) + j + n);
+  } else {
+#pragma unroll
+    for (int n = 0; n < kSize; ++n) to[n] = static_cast<float>(atOr(view, 0, j + n, double{absent}));
+  }
+}
+
+__device__ inline float loadColumn(const VectorView& view, std::size_t j, float absent) {
+  float value[1];
+  loadColumns(value, view, j, absent);
+  return value[0];
+}
+
 /// visitor(T{}) for the element type of a packed view.
 template <class Visitor>
 void dispatchType(DataType type, const Visitor& visitor) {

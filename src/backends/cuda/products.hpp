@@ -26,6 +26,20 @@ const char* refusesLibraryProduct(const Product& product);
 void runLibraryProduct(const Product& product, Context& context);
 void runPlainProduct(const Product& product, Context& context);
 
+/// Why the tensor cores do not compute a product of float32 in split precision; nullptr: they do.
+const char* refusesSplitProduct(const Product& product, const Context& context);
+
+void runSplitProduct(const Product& product, Context& context);
+
+/// In split precision or by cuBLASLt, whichever is faster; for those who need a product among other things.
+inline void runProduct(const Product& product, Context& context) {
+  if (refusesSplitProduct(product, context)) {
+    runLibraryProduct(product, context);
+  } else {
+    runSplitProduct(product, context);
+  }
+}
+
 /// What queues keep of cuBLASLt: the handle, the workspace, and the algorithm of every shape seen.
 std::shared_ptr<Products> makeProducts();
 

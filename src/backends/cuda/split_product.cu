@@ -1,0 +1,434 @@
+#include "backends/cuda/elements.cuh"
+#include "backends/cuda/hopper.cuh"
+#include "backends/cuda/products.hpp"
+
+#include <cuda.h>
+
+#include <cfloat>
+#include <cstdlib>
+#include <cstring>
+
+/// Products of float32 on tensor cores, with the accuracy of float32.
+///
+/// A float32 number is the sum of three bfloat16 numbers of 8 bits each, and bfloat16 has the range of float32:
+/// a = a0 + a1 + a2. Of the nine products of a b, six are computed; what is left out is below 2^-24 |a b|:
+///
+///     a b = a0 b0 + (a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0)
+///
+/// Tensor cores truncate what they add. So the leading products, which are exact in 16 bits, are added there only over
+/// 32 terms, and from there on by additions that round. The others are smaller by 2^-8; truncation does them no harm.
+///
+/// Infinities, NaN, and numbers that bfloat16 rounds to infinity, give a sum that is not finite. Such an element is
+/// computed again, term by term in float32.
+///
+/// Numbers below 2^-110 have bits below the smallest of bfloat16: of those 2^-134 may be lost.
+namespace metalloid::cuda {
+namespace {
+
+constexpr unsigned kParts = 3;
+constexpr unsigned kTile = 128;           // rows and columns of the result that a block computes at a time
+constexpr unsigned kDepth = 32;           // terms of a stage: rows of 64 bytes, the width of the swizzle
+constexpr unsigned kStages = 4;           // that are loaded ahead
+constexpr unsigned kBlocksOfCluster = 2;  // one above the other: they share the tile of the right factor
+constexpr unsigned kConsumers = 2;        // warp groups that multiply, 64 rows each
+constexpr unsigned kThreads = (1 + kConsumers) * 128;
+constexpr unsigned kPartBytes = kTile * kDepth * sizeof(__nv_bfloat16);
+
+struct Stage {
+  std::byte left[kParts][kPartBytes];
+  std::byte right[kParts][kPartBytes];
+};
+
+struct SharedMemory {
+  Stage stages[kStages];
+  std::uint64_t full[kStages];   // the copy engine has brought the stage
+  std::uint64_t empty[kStages];  // both blocks' consumers have read it
+};
+constexpr std::size_t kSharedAlignment = 1024;  // of tiles with the swizzle
+constexpr std::size_t kSharedBytes = sizeof(SharedMemory) + kSharedAlignment;
+
+// --- the parts ---
+
+/// A factor in parts: [part][row][term], the terms of a row side by side, whatever the factor was stored like.
+struct Parts {
+  __nv_bfloat16* data = nullptr;
+  std::size_t rows = 0;
+  std::size_t terms = 0;
+  std::size_t rowElements = 0;  // whole packs of 16 bytes
+  std::size_t partElements = 0;
+};
+
+Parts makeParts(std::size_t rows, std::size_t terms, Context& context) {
+  Parts parts{.rows = rows, .terms = terms, .rowElements = (terms + 7) / 8 * 8};
+  parts.partElements = rows * parts.rowElements;
+  parts.data = context.scratch<__nv_bfloat16>(kParts * parts.partElements);
+  return parts;
+}
+
+/// Stores eight neighbours in parts.
+__device__ void storeParts(const Parts& parts, std::size_t row, std::size_t term, const float (&values)[8]) {
+  __align__(16) __nv_bfloat16 part[kParts][8];
+#pragma unroll
+  for (int n = 0; n < 8; ++n) {
+    part[0][n] = __float2bfloat16_rn(values[n]);
+    const float rest = values[n] - __bfloat162float(part[0][n]);  // exact, as is the next
+    part[1][n] = __float2bfloat16_rn(rest);
+    part[2][n] = __float2bfloat16_rn(rest - __bfloat162float(part[1][n]));
+  }
+  __nv_bfloat16* const to = parts.data + row * parts.rowElements + term;
+#pragma unroll
+  for (unsigned p = 0; p < kParts; ++p) {
+    *reinterpret_cast<uint4*>(to + p * parts.partElements) = *reinterpret_cast<const uint4*>(part[p]);
+  }
+}
+
+/// For factors whose rows are those of the parts: eight terms a thread.
+__global__ void splitKernel(MatrixView factor, Parts parts) {
+  const std::size_t packs = parts.rowElements / 8;
+  const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
+  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < parts.rows * packs;
+       i += std::size_t{gridDim.x} * blockDim.x) {
+    const std::size_t row = i / packs, term = i % packs * 8;
+    const auto* const from = reinterpret_cast<const float*>(factor.data + row * factor.rowBytes) + term;
+    float values[8];
+    if (isAligned && term + 8 <= parts.terms) {
+      *reinterpret_cast<float4*>(values) = __ldcs(reinterpret_cast<const float4*>(from));
+      *reinterpret_cast<float4*>(values + 4) = __ldcs(reinterpret_cast<const float4*>(from) + 1);
+    } else {
+#pragma unroll
+      for (unsigned n = 0; n < 8; ++n) values[n] = term + n < parts.terms ? from[n] : 0;
+    }
+    storeParts(parts, row, term, values);
+  }
+}
+
+constexpr unsigned kTransposedTile = 64;
+
+/// For factors whose columns are the rows of the parts: blocks of 256 threads turn tiles of 64 x 64 in shared memory.
+__global__ void __launch_bounds__(256) splitTransposedKernel(MatrixView factor, Parts parts) {
+  __shared__ float tile[kTransposedTile][kTransposedTile + 1];
+  const std::size_t firstRow = std::size_t{blockIdx.x} * kTransposedTile;
+  const std::size_t firstTerm = std::size_t{blockIdx.y} * kTransposedTile;
+  const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
+  constexpr unsigned kLoads = kTransposedTile * kTransposedTile / 4 / 256;
+  float4 loaded[kLoads];
+#pragma unroll
+  for (unsigned n = 0; n < kLoads; ++n) {
+    const unsigned term = threadIdx.x / 16 + n * 16, row = threadIdx.x % 16 * 4;
+    const auto* const from =
+        reinterpret_cast<const float*>(factor.data + (firstTerm + term) * factor.rowBytes) + firstRow + row;
+    const bool isThere = firstTerm + term < parts.terms;
+    if (isThere && isAligned && firstRow + row + 4 <= parts.rows) {
+      loaded[n] = __ldcs(reinterpret_cast<const float4*>(from));
+    } else {
+      const auto element = [&](unsigned c) { return isThere && firstRow + row + c < parts.rows ? from[c] : 0; };
+      loaded[n] = {element(0), element(1), element(2), element(3)};
+    }
+  }
+#pragma unroll
+  for (unsigned n = 0; n < kLoads; ++n) {
+    float* const to = &tile[threadIdx.x / 16 + n * 16][threadIdx.x % 16 * 4];
+    to[0] = loaded[n].x;
+    to[1] = loaded[n].y;
+    to[2] = loaded[n].z;
+    to[3] = loaded[n].w;
+  }
+  __syncthreads();
+  constexpr unsigned kPacks = kTransposedTile / 8;
+#pragma unroll
+  for (unsigned i = threadIdx.x; i < kTransposedTile * kPacks; i += 256) {
+    const unsigned row = i / kPacks, term = i % kPacks * 8;  // eight threads write 128 bytes side by side
+    if (firstRow + row >= parts.rows || firstTerm + term >= parts.rowElements) continue;
+    float values[8];
+#pragma unroll
+    for (unsigned n = 0; n < 8; ++n) values[n] = tile[term + n][row];
+    storeParts(parts, firstRow + row, firstTerm + term, values);
+  }
+}
+
+/// `isTransposed`: the terms of a row of the parts lie below each other in the factor.
+Parts split(const MatrixView& factor, bool isTransposed, Context& context) {
+  if (isTransposed) {
+    const Parts parts = makeParts(factor.columns, factor.rows, context);
+    context.launch(splitTransposedKernel,
+                   dim3(blocksFor(parts.rows, kTransposedTile), blocksFor(parts.terms, kTransposedTile)), 256, factor,
+                   parts);
+    return parts;
+  }
+  const Parts parts = makeParts(factor.rows, factor.columns, context);
+  const std::size_t most = static_cast<std::size_t>(context.multiprocessors) * 16;
+  context.launch(splitKernel, blocksFor(parts.rows * parts.rowElements / 8, 256, most), 256, factor, parts);
+  return parts;
+}
+
+// --- the product ---
+
+/// What the blocks share: pairs of tiles, in an order that keeps those that are computed at once close together.
+struct Schedule {
+  unsigned pairs;    // rows of pairs of tiles
+  unsigned columns;  // columns of tiles
+  unsigned stages;   // of each tile
+
+  __host__ __device__ unsigned count() const { return pairs * columns; }
+
+  /// The row of pairs and the column of a step.
+  __device__ uint2 place(unsigned step) const {
+    constexpr unsigned kHeight = 8;
+    const unsigned group = step / (kHeight * columns), within = step % (kHeight * columns);
+    const unsigned height = min(kHeight, pairs - group * kHeight);
+    return {group * kHeight + within % height, within / height};
+  }
+};
+
+/// One element as the plain product has it.
+__device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
+  const std::byte* left = p.left.data + (p.transposeLeft ? i * sizeof(float) : i * p.left.rowBytes);
+  const std::byte* right = p.right.data + (p.transposeRight ? j * p.right.rowBytes : j * sizeof(float));
+  const std::size_t leftStep = p.transposeLeft ? p.left.rowBytes : sizeof(float);
+  const std::size_t rightStep = p.transposeRight ? sizeof(float) : p.right.rowBytes;
+  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
+  float sum = 0;
+#pragma unroll 1
+  for (std::size_t t = 0; t < terms; ++t) {
+    sum = fmaf(*reinterpret_cast<const float*>(left), *reinterpret_cast<const float*>(right), sum);
+    left += leftStep;
+    right += rightStep;
+  }
+  return sum;
+}
+
+__device__ void storeElement(const Product& p, std::size_t i, std::size_t j, float sum) {
+  if (i >= p.result.rows || j >= p.result.columns) return;
+  if (!(fabsf(sum) <= FLT_MAX)) sum = plainElement(p, i, j);
+  auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes) + j;
+  float z = static_cast<float>(p.alpha) * sum;
+  if (p.beta != 0) z = fmaf(static_cast<float>(p.beta), *to, z);
+  if (p.bias.data) z += reinterpret_cast<const float*>(p.bias.data)[j];
+  *to = z;
+}
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+/// One thread brings the stages of all tiles of its block, and half of the right factor's for both blocks.
+__device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const Schedule& schedule,
+                        SharedMemory& shared, unsigned rank) {
+  constexpr unsigned kShare = kTile / kBlocksOfCluster;  // rows of the right factor that a block brings
+  constexpr auto kAll = static_cast<std::uint16_t>((1u << kBlocksOfCluster) - 1);
+  unsigned count = 0;  // of stages so far
+  for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
+    const uint2 place = schedule.place(step);
+    const auto row = static_cast<int>((place.x * kBlocksOfCluster + rank) * kTile);
+    const auto column = static_cast<int>(place.y * kTile + rank * kShare);
+    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
+      const unsigned s = count % kStages;
+      Stage& stage = shared.stages[s];
+      hopper::waitFor(shared.empty[s], count / kStages % 2 ^ 1);
+      hopper::arriveExpecting(shared.full[s], sizeof(Stage));
+      const auto term = static_cast<int>(k * kDepth);
+      hopper::copyBox(stage.left, left, shared.full[s], term, row, 0);
+      for (unsigned p = 0; p < kParts; ++p) {
+        hopper::copyBoxToAll(stage.right[p] + rank * (kPartBytes / kBlocksOfCluster), right, shared.full[s], term,
+                             column, static_cast<int>(p), kAll);
+      }
+    }
+  }
+}
+
+/// A warp group computes its 64 rows of every tile of its block.
+__device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
+  constexpr unsigned kRows = kTile / kConsumers;
+  const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
+  const auto release = [&](unsigned s) {
+    if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[s], thread);
+  };
+  unsigned count = 0;
+  for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
+    float sum[64], leading[64], rest[64];
+#pragma unroll
+    for (int n = 0; n < 64; ++n) sum[n] = 0;
+    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
+      const unsigned s = count % kStages;
+      hopper::waitFor(shared.full[s], count / kStages % 2);
+      std::uint64_t left[kParts], right[kParts];
+#pragma unroll
+      for (unsigned part = 0; part < kParts; ++part) {
+        left[part] =
+            hopper::describeTile(shared.stages[s].left[part] + consumer * kRows * kDepth * sizeof(__nv_bfloat16));
+        right[part] = hopper::describeTile(shared.stages[s].right[part]);
+      }
+      constexpr unsigned kSteps = kDepth / 16;
+      hopper::beginProducts();
+#pragma unroll
+      for (unsigned n = 0; n < kSteps; ++n) {
+        hopper::multiplyTiles(leading, left[0] + n * hopper::kNextColumns, right[0] + n * hopper::kNextColumns, n > 0);
+      }
+      hopper::endProducts();
+      constexpr unsigned kPairs[][2] = {{0, 2}, {2, 0}, {1, 1}, {0, 1}, {1, 0}};  // from the smallest on
+#pragma unroll
+      for (unsigned pair = 0; pair < 5; ++pair) {
+#pragma unroll
+        for (unsigned n = 0; n < kSteps; ++n) {
+          hopper::multiplyTiles(rest, left[kPairs[pair][0]] + n * hopper::kNextColumns,
+                                right[kPairs[pair][1]] + n * hopper::kNextColumns, k > 0 || pair > 0 || n > 0);
+        }
+      }
+      hopper::endProducts();
+      hopper::waitForProducts<1>();  // the leading ones, and all of the former stage
+      hopper::keepInOrder(leading);
+      if (k > 0) release((count - 1) % kStages);
+#pragma unroll
+      for (int n = 0; n < 64; ++n) sum[n] += leading[n];
+    }
+    hopper::waitForProducts<0>();
+    hopper::keepInOrder(rest);
+    release((count - 1) % kStages);
+
+    const uint2 place = schedule.place(step);
+    const unsigned row =
+        (place.x * kBlocksOfCluster + rank) * kTile + consumer * kRows + thread / 32 * 16 + thread % 32 / 4;
+    const unsigned column = place.y * kTile + thread % 4 * 2;
+#pragma unroll
+    for (unsigned n = 0; n < 64; ++n) {
+      storeElement(p, row + n / 2 % 2 * 8, column + n / 4 * 8 + n % 2, sum[n] + rest[n]);
+    }
+  }
+}
+
+#endif
+
+/// Whether the code that the driver has chosen for this device holds the product: machine code for 9.0 does not,
+/// machine code for 9.0a does.
+__device__ const bool kHasProduct =
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    true;
+#else
+    false;
+#endif
+
+__global__ void __cluster_dims__(kBlocksOfCluster, 1, 1) __launch_bounds__(kThreads, 1)
+    splitProductKernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
+                       const __grid_constant__ Product p, Schedule schedule) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ std::byte bytes[];
+  const auto address = reinterpret_cast<std::uintptr_t>(bytes);
+  SharedMemory& shared =
+      *reinterpret_cast<SharedMemory*>(bytes + (kSharedAlignment - address % kSharedAlignment) % kSharedAlignment);
+  if (threadIdx.x == 0) {
+    for (unsigned s = 0; s < kStages; ++s) {
+      hopper::makeBarrier(shared.full[s], 1);
+      hopper::makeBarrier(shared.empty[s], kBlocksOfCluster * kConsumers);
+    }
+    hopper::publishBarriers();
+  }
+  const unsigned rank = hopper::rankInCluster();
+  hopper::synchronizeCluster();
+  if (threadIdx.x < 128) {
+    hopper::giveRegisters<24>();
+    if (threadIdx.x == 0) produce(left, right, schedule, shared, rank);
+  } else {
+    hopper::takeRegisters<240>();
+    consume(p, schedule, shared, rank);
+  }
+  hopper::synchronizeCluster();  // nobody leaves while the other block still writes to its memory
+#endif
+}
+
+/// The parts as the copy engine sees them, in boxes of `rows` rows of one stage.
+CUtensorMap tensorOf(const Parts& parts, unsigned rows, unsigned partsOfBox) {
+  using Encode = decltype(&cuTensorMapEncodeTiled);
+  static const auto encode = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found{};
+    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found),
+          "The driver knows no tensor copies");
+    return reinterpret_cast<Encode>(function);
+  }();
+  const cuuint64_t sizes[] = {parts.terms, parts.rows, kParts};
+  const cuuint64_t strides[] = {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)};
+  const cuuint32_t box[] = {kDepth, rows, partsOfBox}, steps[] = {1, 1, 1};
+  CUtensorMap map;
+  if (encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, parts.data, sizes, strides, box, steps,
+             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
+    throw Failure(Status::Code::device, "A product was not set up", "the driver refused a tensor");
+  }
+  return map;
+}
+
+Schedule scheduleOf(const Product& p) {
+  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
+  return {.pairs = blocksFor(p.result.rows, kTile * kBlocksOfCluster),
+          .columns = blocksFor(p.result.columns, kTile),
+          .stages = blocksFor(terms, kDepth)};
+}
+
+/// Whether it is worth it: times in microseconds of both ways, from rates that an H200 showed.
+bool isFaster(const Product& p, const Context& context) {
+  constexpr double kFlopsOfPlain = 48e6, kBytesOfSplit = 3e6, kStage = 1.15, kTileEnd = 4, kLaunches = 8;
+  const auto m = static_cast<double>(p.result.rows), n = static_cast<double>(p.result.columns);
+  const auto k = static_cast<double>(p.transposeLeft ? p.left.rows : p.left.columns);
+  const Schedule schedule = scheduleOf(p);
+  const unsigned clusters = static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster;
+  const double rounds = (schedule.count() + clusters - 1) / clusters;
+  const double splitting = (m + n) * k * (sizeof(float) + kParts * sizeof(__nv_bfloat16)) / kBytesOfSplit;
+  return splitting + rounds * (schedule.stages * kStage + kTileEnd) + kLaunches < 2 * m * n * k / kFlopsOfPlain;
+}
+
+bool hasProduct() {
+  static const bool has = [] {
+    bool value = false;
+    check(cudaMemcpyFromSymbol(&value, kHasProduct, sizeof(value)), "The module has no code for the device");
+    return value;
+  }();
+  return has;
+}
+
+bool isSwitchedOff() {
+  const char* const value = std::getenv("METALLOID_CUDA_SPLIT_PRODUCTS");
+  return value && std::strcmp(value, "0") == 0;
+}
+
+}  // namespace
+
+const char* refusesSplitProduct(const Product& p, const Context& context) {
+  static const bool isOff = isSwitchedOff();
+  if (isOff) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
+  if (context.computeMajor != 9 || !hasProduct()) return "it is made for compute capability 9.0, in code for 9.0a";
+  if (p.allowReducedPrecision) return "less precision is allowed, and faster";
+  for (const MatrixView* view : {&p.left, &p.right, &p.result}) {
+    if (view->type != DataType::float32) return "not all are of float32";
+    if (view->rowBytes % sizeof(float) != 0) return "a stride is no whole element";
+    if (view->rows > 0x3fffffffu || view->columns > 0x3fffffffu) return "a size is beyond 30 bits";
+  }
+  if (p.result.matrices != 1) return "there are several matrices";
+  if (p.bias.data && p.bias.type != DataType::float32) return "the bias is not of float32";
+  if (p.result.rows == 0 || p.result.columns == 0) return "it is empty";
+  if (!isFaster(p, context)) return "it is too small to be worth it";
+  return nullptr;
+}
+
+void runSplitProduct(const Product& product, Context& context) {
+  if (context.mode == Context::Mode::patch) {
+    context.isPatched = false;  // the tensors' descriptions are among the arguments, but a product is never patched
+    return;
+  }
+  const ScratchMark mark(context);
+  Product p = product;
+  p.neuron = {};  // in a pass of its own
+  const Parts left = split(p.left, p.transposeLeft, context);
+  const Parts right = split(p.right, !p.transposeRight, context);
+  const Schedule schedule = scheduleOf(p);
+  check(cudaFuncSetAttribute(splitProductKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "A kernel cannot be set up");
+  const unsigned clusters =
+      std::min(schedule.count(), static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster);
+  context.launchWith({.sharedBytes = kSharedBytes}, splitProductKernel, clusters * kBlocksOfCluster, kThreads,
+                     tensorOf(left, kTile, kParts), tensorOf(right, kTile / kBlocksOfCluster, 1), p, schedule);
+  if (product.neuron.type == CNNNeuronType::none) return;
+  forEachElement(context, extentOf(product.result), [product] __device__(std::size_t k, std::size_t i, std::size_t j) {
+    const auto z = static_cast<float>(at(product.result, k, i, j));
+    set(product.result, k, i, j, static_cast<double>(neuronValue(product.neuron, z, 0)));
+  });
+}
+
+}  // namespace metalloid::cuda
