@@ -72,6 +72,7 @@ class Bench {
                         {"hardware", device_.description()},
                         {"threads", device_.numberOfThreads()},
                         {"error", error}};
+    if (work.errorUnit > 0) line["largest_error"] = error * work.errorUnit;
     if (!(error <= 1)) {
       line["wrong"] = true;
       return line;
@@ -80,7 +81,6 @@ class Bench {
     if (problem.has("cold")) flush_.emplace(device_);
     isFresh_ = true;
     iterations_ = 0;
-    if (case_->errorUnit > 0) line["largest_error"] = error * case_->errorUnit;
     line["operations"] = case_->operations;
     line["bytes"] = case_->bytes;
     return line;
