@@ -10,11 +10,19 @@ namespace benchmark_program {
 
 using namespace metalloid;
 
+namespace {
+
+/// While a device executes one command buffer, the next can be encoded, and a GPU has recorded them all after two.
+constexpr std::size_t kMostInCommandBuffer = 64;
+
+}  // namespace
+
 void runRepeatedly(const CommandQueue& queue, std::size_t iterations, bool committedAlone,
                    const std::function<void(CommandBuffer&)>& encode) {
+  const std::size_t most = committedAlone ? 1 : kMostInCommandBuffer;
   CommandBuffer commands = queue.makeCommandBuffer();
   for (std::size_t i = 0; i < iterations; ++i) {
-    if (i > 0 && committedAlone) {
+    if (i > 0 && i % most == 0) {
       commands.commit();
       commands = queue.makeCommandBuffer();
     }

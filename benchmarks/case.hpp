@@ -21,7 +21,7 @@ struct Case {
   std::function<double()> error;
 
   /// Each encode is committed in a command buffer of its own, as a training loop does. Otherwise a command buffer takes
-  /// all that is timed together.
+  /// many.
   bool committedAlone = false;
 
   double operations = 0;  ///< Floating-point operations of one encode; 0: not a matter of arithmetic.

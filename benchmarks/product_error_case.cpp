@@ -3,7 +3,9 @@
 
 #include "core/format.hpp"
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "bounds.hpp"
@@ -35,8 +37,8 @@ void widen(const Matrix& matrix, std::size_t seed) {
   auto values = matrix.read<float>();
   const auto exponents = uniform(matrix.device(), seed, matrix.rows(), matrix.columns());
   for (std::size_t i = 0; i < values.size(); ++i) {
-    int ignored = 0;
-    values[i] = std::ldexp(std::frexp(values[i], &ignored), -59 + static_cast<int>(exponents[i] * 120));
+    const auto exponent = static_cast<std::uint32_t>(127 - 60 + static_cast<int>(exponents[i] * 120));
+    values[i] = std::bit_cast<float>((std::bit_cast<std::uint32_t>(values[i]) & 0x807fffffu) | exponent << 23);
   }
   matrix.write(values);
 }
