@@ -23,11 +23,11 @@ std::vector<std::size_t> checkedRows(std::size_t rows) {
 }
 
 std::vector<float> rowsOf(const Matrix& matrix, const std::vector<std::size_t>& rows) {
-  const auto values = matrix.read<float>();
   std::vector<float> result;
   for (const std::size_t row : rows) {
-    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(row * matrix.columns());
-    result.insert(result.end(), begin, begin + static_cast<std::ptrdiff_t>(matrix.columns()));
+    const MatrixDescriptor one{.rows = 1, .columns = matrix.columns(), .dataType = matrix.dataType()};
+    const auto values = Matrix(matrix.data(), matrix.offset() + row * matrix.rowBytes(), one).read<float>();
+    result.insert(result.end(), values.begin(), values.end());
   }
   return result;
 }

@@ -151,7 +151,7 @@ class Run:
 
     def check_formulas(self, peers, small):
         """Finds the variants of peers that compute something else than we do."""
-        if (small, *peers) in self.wrong or not self.prepare(small):
+        if not peers or (small, *peers) in self.wrong or not self.prepare(small):
             return
         self.ours.ask(f"save {self.path}")
         wrong = self.wrong[(small, *peers)] = set()
