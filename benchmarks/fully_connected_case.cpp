@@ -26,9 +26,9 @@ double productError(const Matrix& result, std::size_t terms, double productRound
       sum += product;
       magnitude += std::abs(product);
     }
-    worst.add(static_cast<double>(values[i * columns + j]), sum,
-              magnitude * (static_cast<double>(terms) * kFloatRounding + productRounding) +
-                  std::abs(sum) * rounding(result.dataType()));
+    worst.add(
+        static_cast<double>(values[i * columns + j]), sum,
+        magnitude * (static_cast<double>(terms) * kFloatRounding + productRounding) + storing(result.dataType(), sum));
   };
   for (std::size_t sample = 0; sample < 256; ++sample) add(sample * 7919 % rows, sample * 104729 % columns);
   add(0, columns - 1);

@@ -95,7 +95,6 @@ Case neuronGradientCase(Operands operands, const Problem& problem) {
     const auto gradients = rowsOf(dy, some);
     const auto expected = referenceGradient(type, rowsOf(x, some), gradients, b.read<float>());
     const auto actual = rowsOf(dx, some);
-    const double stored = rounding(dx.dataType());
     WorstError worst;
     for (std::size_t i = 0; i < actual.size(); ++i) {
       // The reference adds x + b in double precision. Rounding z = x + b moves f'(z) by at most |z f''(z)| roundings:
@@ -104,21 +103,23 @@ Case neuronGradientCase(Operands operands, const Problem& problem) {
       // GeLU's derivative is a sum of two terms that cancel near -0.75, where each is 0.23: 8 roundings of 1 for both.
       const double e = std::abs(static_cast<double>(expected[i])), g = std::abs(static_cast<double>(gradients[i]));
       worst.add(static_cast<double>(actual[i]), static_cast<double>(expected[i]),
-                26 * kFloatRounding * e + (type == CNNNeuronType::geLU ? 9 : 1) * kFloatRounding * g + 2 * stored * e);
+                26 * kFloatRounding * e + (type == CNNNeuronType::geLU ? 9 : 1) * kFloatRounding * g +
+                    2 * storing(dx.dataType(), e));
     }
     // The bias gradient sums what was computed for dx, before it was rounded for storing.
     const auto data = dx.read<float>(), sums = db.read<float>();
-    std::vector<double> sum(columns), magnitude(columns);
+    std::vector<double> sum(columns), magnitude(columns), stored(columns);
     for (std::size_t i = 0; i < rows; ++i) {
       for (std::size_t j = 0; j < columns; ++j) {
         const double value = static_cast<double>(data[i * columns + j]);
         sum[j] += value;
         magnitude[j] += std::abs(value);
+        stored[j] += storing(dx.dataType(), value);
       }
     }
     for (std::size_t j = 0; j < columns; ++j) {
       worst.add(static_cast<double>(sums[j]), sum[j],
-                magnitude[j] * (columnSumRoundings(rows) * kFloatRounding + 2 * stored));
+                magnitude[j] * columnSumRoundings(rows) * kFloatRounding + 2 * stored[j]);
     }
     return worst.value();
   };
