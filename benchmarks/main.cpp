@@ -9,7 +9,8 @@
 // are their median and quartiles. Every problem is checked before it is timed; a wrong result is reported, not timed.
 //
 // With the word `cold`, each iteration first overwrites more memory than caches hold. A step is then taken twice, with
-// the work and without, and its time is the difference.
+// the work and without, and its time is the difference. Small work on a CPU is
+// lost in the noise of the overwriting, which takes a GPU a tenth of a millisecond only.
 //
 // The commands of --serve let another program take turns with this one:
 //
