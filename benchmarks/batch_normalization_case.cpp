@@ -112,7 +112,7 @@ Case batchNormalizationCase(Operands operands, const Problem& problem) {
         const float input = xs[i * columns + j];
         const double z = exact[j].z(input), expected = cutsNegative ? std::max(z, 0.0) : z;
         worst.add(static_cast<double>(ys[i * columns + j]), expected,
-                  exact[j].zAllowed(input) + rounding(y.dataType()) * std::abs(expected));
+                  exact[j].zAllowed(input) + storing(y.dataType(), expected));
       }
     }
     return worst.value();
@@ -195,8 +195,7 @@ Case batchNormalizationGradientCase(Operands operands, const Problem& problem) {
         const double magnitude = std::abs(g) + (std::abs(forBeta) + std::abs(xhat * forGamma)) / n;
         const double allowed = std::abs(scale) * (kArgumentRoundings * kFloatRounding * magnitude +
                                                   (betaAllowed + std::abs(xhat) * gammaAllowed) / n);
-        worst.add(static_cast<double>(dxs[i * columns + j]), expected,
-                  allowed + rounding(dx.dataType()) * std::abs(expected));
+        worst.add(static_cast<double>(dxs[i * columns + j]), expected, allowed + storing(dx.dataType(), expected));
       }
     }
     return worst.value();

@@ -19,6 +19,14 @@ constexpr double rounding(metalloid::DataType type) {
                                                 : 0x1p-8;
 }
 
+/// What storing a value may add: its rounding, or, below the smallest normal number of the type, half of the smallest.
+inline double storing(metalloid::DataType type, double value) {
+  return rounding(type) * std::abs(value) + (type == metalloid::DataType::float16 ? 0x1p-25 : 0);
+}
+
+/// What products of factors that are rounded to TensorFloat32 may add: 10 bits after the point, cut off at worst.
+constexpr double kReducedProductRounding = 2 * 0x1p-10;
+
 /// Roundings along the longest path of additions in a column sum over `rows` rows: the rows are cut into at most 64
 /// tiles (of 8 rows at least), each is summed from top to bottom, and then the tiles are.
 constexpr double columnSumRoundings(std::size_t rows) {

@@ -10,10 +10,19 @@ namespace benchmark_program {
 
 using namespace metalloid;
 
-void Case::run(const CommandQueue& queue, std::size_t iterations) const {
+namespace {
+
+/// While a device executes one command buffer, the next can be encoded, and a GPU has recorded them all after two.
+constexpr std::size_t kMostInCommandBuffer = 64;
+
+}  // namespace
+
+void runRepeatedly(const CommandQueue& queue, std::size_t iterations, bool committedAlone,
+                   const std::function<void(CommandBuffer&)>& encode) {
+  const std::size_t most = committedAlone ? 1 : kMostInCommandBuffer;
   CommandBuffer commands = queue.makeCommandBuffer();
   for (std::size_t i = 0; i < iterations; ++i) {
-    if (i > 0 && committedAlone) {
+    if (i > 0 && i % most == 0) {
       commands.commit();
       commands = queue.makeCommandBuffer();
     }
@@ -25,7 +34,7 @@ void Case::run(const CommandQueue& queue, std::size_t iterations) const {
 
 double Case::check(const CommandQueue& queue) const {
   operands.spoilResults();
-  run(queue, 1);
+  runRepeatedly(queue, 1, committedAlone, encode);
   return operands.resultsAreComplete() ? error() : std::numeric_limits<double>::infinity();
 }
 
@@ -37,12 +46,19 @@ CNNNeuronType neuronOf(const Problem& problem) {
   return CNNNeuronType::none;
 }
 
+KernelOptions optionsOf(const Problem& problem) {
+  return problem.has("reduced") ? KernelOptions::allowReducedPrecision : KernelOptions::none;
+}
+
+Device oracleOf(const Device& device) { return Device::named(device.name() == "cpu" ? "reference" : "cpu"); }
+
 Case makeCase(const Device& device, const Problem& problem) {
   using Maker = Case (*)(Operands, const Problem&);
   static const std::map<std::string, Maker> makers{
       {"copy", copyCase},
       {"fully_connected", fullyConnectedCase},
       {"fully_connected_gradient", fullyConnectedGradientCase},
+      {"product_error", productErrorCase},
       {"neuron_gradient", neuronGradientCase},
       {"batch_normalization", batchNormalizationCase},
       {"batch_normalization_gradient", batchNormalizationGradientCase},
@@ -53,6 +69,7 @@ Case makeCase(const Device& device, const Problem& problem) {
       {"image_batch_normalization", imageBatchNormalizationCase},
       {"image_batch_normalization_gradient", imageBatchNormalizationGradientCase},
       {"training_step", trainingStepCase},
+      {"graph_training_step", graphTrainingStepCase},
   };
   const auto maker = makers.find(problem.operation);
   if (maker == makers.end()) {

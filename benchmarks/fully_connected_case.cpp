@@ -12,8 +12,9 @@ namespace {
 
 /// Checks some elements of a matrix product, corners included. In whatever order a sum of `terms` products is taken in
 /// float32, it is off by at most terms roundings of the sum of the products' magnitudes; then it is stored.
+/// `productRounding`: what the factors may lose before.
 template <class Factors>
-double productError(const Matrix& result, std::size_t terms, const Factors& factors) {
+double productError(const Matrix& result, std::size_t terms, double productRounding, const Factors& factors) {
   const auto values = result.read<float>();
   const std::size_t rows = result.rows(), columns = result.columns();
   WorstError worst;
@@ -25,8 +26,9 @@ double productError(const Matrix& result, std::size_t terms, const Factors& fact
       sum += product;
       magnitude += std::abs(product);
     }
-    worst.add(static_cast<double>(values[i * columns + j]), sum,
-              magnitude * static_cast<double>(terms) * kFloatRounding + std::abs(sum) * rounding(result.dataType()));
+    worst.add(
+        static_cast<double>(values[i * columns + j]), sum,
+        magnitude * (static_cast<double>(terms) * kFloatRounding + productRounding) + storing(result.dataType(), sum));
   };
   for (std::size_t sample = 0; sample < 256; ++sample) add(sample * 7919 % rows, sample * 104729 % columns);
   add(0, columns - 1);
@@ -34,6 +36,8 @@ double productError(const Matrix& result, std::size_t terms, const Factors& fact
   add(rows - 1, columns - 1);
   return worst.value();
 }
+
+double productRounding(const Problem& problem) { return problem.has("reduced") ? kReducedProductRounding : 0; }
 
 double product(const Problem& problem) {
   problem.requireSizes(3);
@@ -51,13 +55,14 @@ Case fullyConnectedCase(Operands operands, const Problem& problem) {
   const Matrix y = operands.result("y", n, outputs);
   Case result{.operands = std::move(operands), .encode = {}, .error = {}};
   result.operations = operations;
-  const MatrixFullyConnected kernel(x.device());
+  MatrixFullyConnected kernel(x.device());
+  kernel.options = optionsOf(problem);
   result.encode = [=](CommandBuffer& commands) {
     kernel.encode(commands, {.inputMatrix = x, .weightMatrix = w, .biasVector = b, .resultMatrix = y});
   };
-  result.error = [=] {
+  result.error = [=, lost = productRounding(problem)] {
     const auto xs = x.read<float>(), ws = w.read<float>(), bs = b.read<float>();
-    return productError(y, inputs + 1, [&](std::size_t i, std::size_t j, std::size_t k) {
+    return productError(y, inputs + 1, lost, [&](std::size_t i, std::size_t j, std::size_t k) {
       return k == inputs ? std::pair{bs[j], 1.0f} : std::pair{xs[i * inputs + k], ws[k * outputs + j]};
     });
   };
@@ -73,7 +78,8 @@ Case fullyConnectedGradientCase(Operands operands, const Problem& problem) {
   const Vector db = operands.resultVector("db", outputs);
   Case result{.operands = std::move(operands), .encode = {}, .error = {}};
   result.operations = operations;
-  const MatrixFullyConnectedGradient kernel(x.device());
+  MatrixFullyConnectedGradient kernel(x.device());
+  kernel.options = optionsOf(problem);
   result.encode = [=](CommandBuffer& commands) {
     kernel.encodeForData(commands, {.gradientMatrix = dy, .weightMatrix = w, .resultGradientForDataMatrix = dx});
     kernel.encodeForWeightsAndBias(commands, {.gradientMatrix = dy,
@@ -81,12 +87,12 @@ Case fullyConnectedGradientCase(Operands operands, const Problem& problem) {
                                               .resultGradientForWeightMatrix = dw,
                                               .resultGradientForBiasVector = db});
   };
-  result.error = [=] {
+  result.error = [=, lost = productRounding(problem)] {
     const auto xs = x.read<float>(), ws = w.read<float>(), dys = dy.read<float>(), dbs = db.read<float>();
-    const double data = productError(dx, outputs, [&](std::size_t i, std::size_t k, std::size_t o) {
+    const double data = productError(dx, outputs, lost, [&](std::size_t i, std::size_t k, std::size_t o) {
       return std::pair{dys[i * outputs + o], ws[k * outputs + o]};
     });
-    const double weights = productError(dw, n, [&](std::size_t k, std::size_t o, std::size_t i) {
+    const double weights = productError(dw, n, lost, [&](std::size_t k, std::size_t o, std::size_t i) {
       return std::pair{xs[i * inputs + k], dys[i * outputs + o]};
     });
     WorstError bias;

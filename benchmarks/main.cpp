@@ -1,12 +1,16 @@
 // Times the kernels on problems from text files and prints one JSON line a problem.
 //
-//     metalloid-bench                                all problem files
-//     metalloid-bench problems/training_step.txt
-//     metalloid-bench --serve                        commands from standard input, one JSON answer each
+//     metalloid-bench                                the problem files of benchmarks/problems; not those in
+//     problems/gpu metalloid-bench problems/training_step.txt metalloid-bench --serve                        commands
+//     from standard input, one JSON answer each
 //
 // An iteration is one encode of the problem. A step is as many iterations as take about --step-seconds; its time is the
 // wall clock from the first encode to the end of the wait, divided by the iterations. --steps steps are timed; reported
 // are their median and quartiles. Every problem is checked before it is timed; a wrong result is reported, not timed.
+//
+// With the word `cold`, each iteration first overwrites more memory than caches hold. A step is then taken twice, with
+// the work and without, and its time is the difference. Small work on a CPU is
+// lost in the noise of the overwriting, which takes a GPU a tenth of a millisecond only.
 //
 // The commands of --serve let another program take turns with this one:
 //
@@ -20,6 +24,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <optional>
 #include <sstream>
@@ -30,6 +35,7 @@
 #include <nlohmann/json.hpp>
 
 #include "case.hpp"
+#include "flush.hpp"
 #include "formats/safetensors.hpp"
 #include "problem.hpp"
 #include "statistics.hpp"
@@ -59,6 +65,7 @@ class Bench {
 
   nlohmann::json prepare(const Problem& problem) {
     case_.reset();  // before the next one takes memory
+    flush_.reset();
     Case work = benchmark_program::makeCase(device_, problem);
     const double error = work.check(queue_);
     nlohmann::json line{{"problem", problem.line},
@@ -66,11 +73,13 @@ class Bench {
                         {"hardware", device_.description()},
                         {"threads", device_.numberOfThreads()},
                         {"error", error}};
+    if (work.errorUnit > 0) line["largest_error"] = error * work.errorUnit;
     if (!(error <= 1)) {
       line["wrong"] = true;
       return line;
     }
     case_ = std::move(work);
+    if (problem.has("cold")) flush_.emplace(device_);
     isFresh_ = true;
     iterations_ = 0;
     line["operations"] = case_->operations;
@@ -82,13 +91,10 @@ class Bench {
   std::vector<double> repeat(std::size_t steps) {
     requireProblem();
     isFresh_ = false;
-    if (iterations_ == 0) {
-      findIterations();
-    } else {
-      stepSeconds();  // warms up
-    }
+    if (iterations_ == 0) findIterations();
+    iterationSeconds();  // warms up
     std::vector<double> samples;
-    for (std::size_t i = 0; i < steps; ++i) samples.push_back(stepSeconds() / static_cast<double>(iterations_));
+    for (std::size_t i = 0; i < steps; ++i) samples.push_back(iterationSeconds());
     return samples;
   }
 
@@ -114,14 +120,28 @@ class Bench {
     if (!case_) throw Error(ErrorCode::invalidArgument, "There is no problem that was found right.");
   }
 
-  double secondsOf(std::size_t iterations) const {
+  /// Seconds that the iterations of a step take with this encode in each.
+  double secondsOf(const std::function<void(CommandBuffer&)>& encode) const {
     const auto begin = std::chrono::steady_clock::now();
-    case_->run(queue_, iterations);
+    benchmark_program::runRepeatedly(queue_, iterations_, case_->committedAlone, encode);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
-  double stepSeconds() const { return secondsOf(iterations_); }
 
-  /// Iterations that take about the wanted time; also warms up.
+  /// Of a whole step, flushing included.
+  double stepSeconds() const {
+    if (!flush_) return secondsOf(case_->encode);
+    return secondsOf([&](CommandBuffer& commands) {
+      flush_->encode(commands);
+      case_->encode(commands);
+    });
+  }
+
+  double iterationSeconds() const {
+    const double flushing = flush_ ? secondsOf([&](CommandBuffer& commands) { flush_->encode(commands); }) : 0;
+    return (stepSeconds() - flushing) / static_cast<double>(iterations_);
+  }
+
+  /// Iterations that take about the wanted time.
   void findIterations() {
     constexpr std::size_t kMost = 100'000;
     iterations_ = 1;
@@ -137,6 +157,7 @@ class Bench {
   Device device_;
   CommandQueue queue_;
   std::optional<Case> case_;
+  std::optional<benchmark_program::Flush> flush_;
   std::size_t iterations_ = 0;
   bool isFresh_ = false;  // the results are those of the check
 };
@@ -222,7 +243,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> files;
   bool serving = false;
   CLI::App app("Times the kernels on problems from text files; one JSON line a problem.");
-  app.add_option("files", files, "Problem files; all of benchmarks/problems when none is given");
+  app.add_option("files", files, "Problem files; those of benchmarks/problems when none is given");
   app.add_flag("--serve", serving, "Take commands from standard input");
   app.add_option("--device", settings.device, "Device")->capture_default_str();
   app.add_option("--threads", settings.threads, "Threads of the cpu device; 0: as the device chooses");

@@ -31,16 +31,14 @@ Matrix Operands::randomMatrix(std::size_t rows, std::size_t columns) {
   random.encode(commands, MatrixRandom::MatrixArguments{.destinationMatrix = values});
   commands.commit();
   commands.waitUntilCompleted();
-  return values;
+  if (type_ == DataType::float32) return values;
+  const Matrix converted(device_, {.rows = rows, .columns = columns, .dataType = type_});
+  converted.write(values.read<float>());
+  return converted;
 }
 
 Matrix Operands::matrix(const std::string& name, std::size_t rows, std::size_t columns) {
-  Matrix values = randomMatrix(rows, columns);
-  if (type_ != DataType::float32) {
-    const Matrix converted(device_, {.rows = rows, .columns = columns, .dataType = type_});
-    converted.write(values.read<float>());
-    values = converted;
-  }
+  const Matrix values = randomMatrix(rows, columns);
   add({name, {rows, columns}, [values] { return values.read<float>(); }});
   return values;
 }

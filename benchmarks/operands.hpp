@@ -22,7 +22,8 @@ class Operands {
  public:
   Operands(const metalloid::Device& device, metalloid::DataType type);
 
-  /// Sources, of mean 0 and variance 1; matrices in the problem's type, vectors in float32.
+  /// Sources, of mean 0 and variance 1; matrices in the problem's type, vectors in float32 with values that the
+  /// problem's type has, so that programs whose vectors are of that type compute with the same numbers.
   metalloid::Matrix matrix(const std::string& name, std::size_t rows, std::size_t columns);
   metalloid::Vector vector(const std::string& name, std::size_t length);
 

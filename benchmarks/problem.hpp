@@ -11,6 +11,9 @@ namespace benchmark_program {
 ///
 ///     fully_connected 128x784x512 float32
 ///     neuron_gradient 16384x4096 geLU
+///
+/// Words for every operation: float16 and bfloat16, `reduced` (permits products in less than float32), `cold` (see
+/// main.cpp). The words peers=... and aim=... are for the scripts in peers/.
 struct Problem {
   std::string line;
   std::string operation;

@@ -110,15 +110,15 @@ Case trainingStepCase(Operands operands, const Problem& problem) {
     result.operations += (i == 0 ? 2 : 3) * product;  // the first layer needs no gradient for its data
   }
   result.encode = [=](CommandBuffer& commands) { training->encode(commands, inputs, results); };
-  // The reference takes the same first step from the same parameters.
+  // The oracle takes the same first step from the same parameters.
   result.error = [=, sizes = problem.sizes] {
-    const Device reference = Device::named("reference");
-    Training oracle(reference, options, batch);
+    const Device oracleDevice = oracleOf(device);
+    Training oracle(oracleDevice, options, batch);
     for (const auto& tensor : oracle.network().tensors()) tensor.matrix.write(before->at(tensor.name));
-    const Matrix oracleInputs(reference, {.rows = batch, .columns = options.inputs});
+    const Matrix oracleInputs(oracleDevice, {.rows = batch, .columns = options.inputs});
     oracleInputs.write(inputs.read<float>());
-    const Vector oracleLosses(reference, {.length = batch});
-    CommandBuffer commands = reference.makeCommandQueue().makeCommandBuffer();
+    const Vector oracleLosses(oracleDevice, {.length = batch});
+    CommandBuffer commands = oracleDevice.makeCommandQueue().makeCommandBuffer();
     oracle.encode(commands, oracleInputs, {.losses = oracleLosses, .correct = {}, .logits = {}});
     commands.commit();
     commands.waitUntilCompleted();

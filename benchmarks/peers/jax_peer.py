@@ -1,6 +1,6 @@
 """Products and the training step in JAX, each compiled as one function.
 
-JAX computes with as many threads as processors are allowed.
+On the CPU, JAX computes with as many threads as processors are allowed.
 """
 
 import functools
@@ -17,8 +17,16 @@ def name():
     return f"JAX {jax.__version__}"
 
 
-def set_threads(threads):
-    pass  # the processors allowed by the affinity of the process
+def set_up(device, threads):
+    """Threads are as many as processors are allowed by the affinity of the process."""
+    kind, _, index = device.partition(":")
+    jax.config.update("jax_default_device", jax.devices(kind)[int(index or 0)])
+
+
+def make_flush():
+    source = jnp.zeros(1 << 26, jnp.float32)  # 256 MB
+    copy = jax.jit(jnp.copy)
+    return lambda: copy(source)
 
 
 def loss(parameters, statistics, x, labels):
@@ -80,10 +88,11 @@ def training_step(sizes, words, t):
     return {"jit": step}
 
 
-def operands(t, shapes):
+def operands(t, words, shapes):
     generator = np.random.default_rng(1)
+    dtype = next((word for word in words if word in ("float16", "bfloat16")), "float32")
     return [
-        jnp.asarray(t[name] if t else generator.standard_normal(shape, dtype=np.float32))
+        jnp.asarray(t[name] if t else generator.standard_normal(shape, dtype=np.float32), dtype)
         for name, shape in shapes.items()
     ]
 
@@ -110,13 +119,13 @@ def product(x, w):
 
 def fully_connected(sizes, words, t):
     n, inputs, outputs = sizes
-    x, w, b = operands(t, {"x": (n, inputs), "w": (inputs, outputs), "b": (outputs,)})
+    x, w, b = operands(t, words, {"x": (n, inputs), "w": (inputs, outputs), "b": (outputs,)})
     return {"jit": lambda: layer(x, w, b), "plain product": lambda: product(x, w)}
 
 
 def fully_connected_gradient(sizes, words, t):
     n, inputs, outputs = sizes
-    x, w, dy = operands(t, {"x": (n, inputs), "w": (inputs, outputs), "dy": (n, outputs)})
+    x, w, dy = operands(t, words, {"x": (n, inputs), "w": (inputs, outputs), "dy": (n, outputs)})
     return {"jit": lambda: layer_gradient(x, w, dy), "plain product": lambda: products(x, w, dy)}
 
 
@@ -125,6 +134,7 @@ OPERATIONS = {f.__name__: f for f in (fully_connected, fully_connected_gradient,
 
 def make(operation, sizes, words, tensors):
     """Variants of a problem by name; nothing for an operation that is not compared."""
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if "reduced" in words else "highest")
     return OPERATIONS[operation](sizes, words, tensors) if operation in OPERATIONS else {}
 
 
@@ -133,4 +143,4 @@ def wait(results):
 
 
 def to_numpy(value):
-    return np.asarray(value)
+    return np.asarray(value, np.float32)

@@ -7,8 +7,13 @@ def name():
     return f"NumPy {np.__version__}"
 
 
-def set_threads(threads):
-    pass  # OPENBLAS_NUM_THREADS
+def set_up(device, threads):
+    pass  # OPENBLAS_NUM_THREADS; there is no device but the CPU
+
+
+def make_flush():
+    source, destination = np.zeros(1 << 26, np.float32), np.empty(1 << 26, np.float32)
+    return lambda: np.copyto(destination, source)
 
 
 def make(operation, sizes, words, t):
