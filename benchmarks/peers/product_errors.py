@@ -4,7 +4,7 @@
         problems/gpu/product_error.txt
 
 Written are JSON lines: for each problem the largest |C - C64| / (|A| * |B|) over the checked elements, `plain` with
-METALLOID_CUDA_SPLIT_PRODUCTS=0 and `split` without.
+METALLOID_CUDA_SPLIT_PRODUCTS=0 and `split` with 1.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main():
     arguments = parser.parse_args()
     problems = list(read_problems(arguments.files))
     plain = errors(arguments.bench, arguments.device, problems, {"METALLOID_CUDA_SPLIT_PRODUCTS": "0"})
-    split = errors(arguments.bench, arguments.device, problems, {})
+    split = errors(arguments.bench, arguments.device, problems, {"METALLOID_CUDA_SPLIT_PRODUCTS": "1"})
     lines = []
     for problem, *answers in zip(problems, plain, split):
         failed = [answer for answer in answers if "failed" in answer]

@@ -383,16 +383,20 @@ bool hasProduct() {
   return has;
 }
 
-bool isSwitchedOff() {
+/// METALLOID_CUDA_SPLIT_PRODUCTS: 0 never, 1 wherever it can be done, otherwise where it is faster.
+enum class Wish { never, always, whereFaster };
+
+Wish wish() {
   const char* const value = std::getenv("METALLOID_CUDA_SPLIT_PRODUCTS");
-  return value && std::strcmp(value, "0") == 0;
+  if (!value) return Wish::whereFaster;
+  return std::strcmp(value, "0") == 0 ? Wish::never : std::strcmp(value, "1") == 0 ? Wish::always : Wish::whereFaster;
 }
 
 }  // namespace
 
 const char* refusesSplitProduct(const Product& p, const Context& context) {
-  static const bool isOff = isSwitchedOff();
-  if (isOff) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
+  static const Wish wished = wish();
+  if (wished == Wish::never) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
   if (context.computeMajor != 9 || !hasProduct()) return "it is made for compute capability 9.0, in code for 9.0a";
   if (p.allowReducedPrecision) return "less precision is allowed, and faster";
   for (const MatrixView* view : {&p.left, &p.right, &p.result}) {
@@ -403,7 +407,7 @@ const char* refusesSplitProduct(const Product& p, const Context& context) {
   if (p.result.matrices != 1) return "there are several matrices";
   if (p.bias.data && p.bias.type != DataType::float32) return "the bias is not of float32";
   if (p.result.rows == 0 || p.result.columns == 0) return "it is empty";
-  if (!isFaster(p, context)) return "it is too small to be worth it";
+  if (wished == Wish::whereFaster && !isFaster(p, context)) return "it is too small to be worth it";
   return nullptr;
 }
 
