@@ -19,6 +19,7 @@ template <class T, class Body>
 __global__ void __launch_bounds__(32 * kPassWarps)
     columnPassKernel(std::size_t rows, std::size_t columns, std::size_t chunkRows, float* partials,
                      std::uint32_t* counters, const __grid_constant__ Body body) {
+  waitForFormer();
   constexpr int kSize = Pack<T>::kSize;
   constexpr unsigned kStrip = 32 * kSize;
   __shared__ float shared[kPassWarps][kStrip];
@@ -82,8 +83,8 @@ void launchColumnPass(std::size_t rows, std::size_t columns, bool hasSums, const
   const std::size_t chunkRows = ((rows + count - 1) / count + kPassWarps - 1) / kPassWarps * kPassWarps;
   const auto chunks = static_cast<unsigned>((rows + chunkRows - 1) / chunkRows);
   float* const partials = hasSums ? context.scratch<float>(chunks * columns) : nullptr;
-  context.launch(columnPassKernel<T, Body>, dim3(static_cast<unsigned>(strips), chunks), 32 * kPassWarps, rows, columns,
-                 chunkRows, partials, context.counters, body);
+  context.launchEarly(columnPassKernel<T, Body>, dim3(static_cast<unsigned>(strips), chunks), 32 * kPassWarps, rows,
+                      columns, chunkRows, partials, context.counters, body);
 }
 
 /// Why the pass cannot take matrices; nullptr: it can.

@@ -134,6 +134,7 @@ __device__ void finishStrip(const StripPlan& plan, const Body& body, const float
 /// One block a strip, which holds all of its rows: for few rows.
 template <class T, unsigned kLanes, class Body>
 __global__ void __launch_bounds__(256) stripKernel(StripPlan plan, const __grid_constant__ Body body) {
+  waitForFormer();
   constexpr unsigned kWidth = kStripWidth<T, kLanes>;
   __shared__ double2 shared[8][kWidth];
   __shared__ float4 known[kWidth];
@@ -156,6 +157,7 @@ constexpr unsigned kWideLanes = 32;  // 512 bytes of a row: whole pages of memor
 /// Sums chunks; the last block of a strip adds its chunks up.
 template <class T, class Body>
 __global__ void __launch_bounds__(256) sumKernel(StripPlan plan, const __grid_constant__ Body body) {
+  waitForFormer();
   constexpr unsigned kWidth = kStripWidth<T, kWideLanes>;
   __shared__ double2 shared[8][kWidth];
   const std::size_t first = std::size_t{blockIdx.x} * kWidth, begin = blockIdx.y * plan.chunkRows;
@@ -185,6 +187,7 @@ __global__ void __launch_bounds__(256) sumKernel(StripPlan plan, const __grid_co
 /// The last chunks of the last strips come first: `sumKernel` has read them last.
 template <class T, class Body>
 __global__ void __launch_bounds__(256) finishKernel(StripPlan plan, const __grid_constant__ Body body) {
+  waitForFormer();
   const unsigned strip = gridDim.x - 1 - blockIdx.x, chunk = gridDim.y - 1 - blockIdx.y;
   const std::size_t j = (strip * kWideLanes + threadIdx.x % kWideLanes) * std::size_t{Pack<T>::kSize};
   if (j >= plan.columns) return;
@@ -202,7 +205,8 @@ void launchColumnStatistics(std::size_t rows, std::size_t columns, const Body& b
   constexpr unsigned kNarrowLanes = 2;  // 32 bytes, the least that memory gives: many blocks for few columns
   constexpr std::size_t kFewRows = 512;
   if (rows <= kFewRows) {
-    return context.launch(stripKernel<T, kNarrowLanes, Body>, strips(kStripWidth<T, kNarrowLanes>), 256, plan, body);
+    return context.launchEarly(stripKernel<T, kNarrowLanes, Body>, strips(kStripWidth<T, kNarrowLanes>), 256, plan,
+                               body);
   }
   const unsigned wide = strips(kStripWidth<T, kWideLanes>);
   // As many blocks as are resident at once: what a block does before and after its rows is not little.
@@ -218,8 +222,8 @@ void launchColumnStatistics(std::size_t rows, std::size_t columns, const Body& b
   plan.partials = context.scratch<double2>(plan.chunks * columns);
   plan.known = context.scratch<float4>(columns);
   plan.counters = context.counters;
-  context.launch(sumKernel<T, Body>, dim3(wide, plan.chunks), 256, plan, body);
-  context.launch(finishKernel<T, Body>, dim3(wide, plan.chunks), 256, plan, body);
+  context.launchEarly(sumKernel<T, Body>, dim3(wide, plan.chunks), 256, plan, body);
+  context.launchEarly(finishKernel<T, Body>, dim3(wide, plan.chunks), 256, plan, body);
 }
 
 /// Why matrices of so many columns are refused; nullptr: they are not.

@@ -134,9 +134,15 @@ class Context {
     launchWith({}, kernel, grid, block, arguments...);
   }
 
+  /// The same for kernels that begin with `waitForFormer`: the launch takes place while the former kernel still runs.
+  template <class... Parameters, class... Arguments>
+  void launchEarly(void (*kernel)(Parameters...), dim3 grid, dim3 block, const Arguments&... arguments) {
+    launchWith({.isEarly = true}, kernel, grid, block, arguments...);
+  }
+
   struct Extra {
     std::size_t sharedBytes = 0;
-    bool isCooperative = false;
+    bool isEarly = false;
   };
 
   template <class... Parameters, class... Arguments>

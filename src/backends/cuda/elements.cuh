@@ -171,8 +171,17 @@ inline unsigned blocksFor(std::size_t work, std::size_t perBlock, std::size_t li
 // Bodies are grid constants: what they hand to a function by reference stays where the arguments of a kernel are, and
 // is not copied by every thread.
 
+/// Lets the next kernel be launched, and waits until all former ones are complete. What a kernel does before it must
+/// not touch memory that others write.
+__device__ inline void waitForFormer() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\ngriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 template <class Body>
 __global__ void elementKernel(Extent extent, const __grid_constant__ Body body) {
+  waitForFormer();
   const std::size_t elements = extent.matrices * extent.rows * extent.columns;
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
   for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
@@ -191,11 +200,12 @@ __global__ void elementKernel(Extent extent, const __grid_constant__ Body body) 
 template <class Body>
 void forEachElement(Context& context, const Extent& extent, const Body& body) {
   if (extent.elements() == 0) return;
-  context.launch(elementKernel<Body>, blocksFor(extent.elements(), 256, 1u << 20), 256, extent, body);
+  context.launchEarly(elementKernel<Body>, blocksFor(extent.elements(), 256, 1u << 20), 256, extent, body);
 }
 
 template <class Body>
 __global__ void rowKernel(Extent extent, const __grid_constant__ Body body) {
+  waitForFormer();
   const std::size_t warps = std::size_t{gridDim.x} * (blockDim.x / 32);
   for (std::size_t row = (std::size_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32; row < extent.matrices * extent.rows;
        row += warps) {
@@ -207,7 +217,7 @@ __global__ void rowKernel(Extent extent, const __grid_constant__ Body body) {
 template <class Body>
 void forEachRow(Context& context, const Extent& extent, const Body& body) {
   if (extent.matrices * extent.rows == 0) return;
-  context.launch(rowKernel<Body>, blocksFor(extent.matrices * extent.rows, 4, 1u << 20), 128, extent, body);
+  context.launchEarly(rowKernel<Body>, blocksFor(extent.matrices * extent.rows, 4, 1u << 20), 128, extent, body);
 }
 
 /// The sum over a warp, the same in every lane, in an order that never changes.
@@ -221,6 +231,7 @@ constexpr unsigned kStripColumns = 32, kStripThreads = 16;
 template <class Value, class Store>
 __global__ void columnSumKernel(std::size_t first, Extent extent, const __grid_constant__ Value value,
                                 const __grid_constant__ Store store) {
+  waitForFormer();
   __shared__ double partial[2][kStripThreads][kStripColumns + 1];
   const std::size_t k = first + blockIdx.y, j = std::size_t{blockIdx.x} * kStripColumns + threadIdx.x;
   double2 sum = {0, 0};
@@ -248,8 +259,8 @@ void forEachColumnSum(Context& context, const Extent& extent, const Value& value
   if (extent.columns == 0 || extent.matrices == 0) return;
   for (std::size_t k = 0; k < extent.matrices; k += 32768) {  // the grid's limit
     const auto matrices = static_cast<unsigned>(std::min<std::size_t>(extent.matrices - k, 32768));
-    context.launch(columnSumKernel<Value, Store>, dim3(blocksFor(extent.columns, kStripColumns), matrices),
-                   dim3(kStripColumns, kStripThreads), k, extent, value, store);
+    context.launchEarly(columnSumKernel<Value, Store>, dim3(blocksFor(extent.columns, kStripColumns), matrices),
+                        dim3(kStripColumns, kStripThreads), k, extent, value, store);
   }
 }
 

@@ -85,6 +85,7 @@ __device__ inline Place placeOf(const Images& images, std::size_t e, bool isSmal
 
 template <class Body>
 __global__ void imageElementKernel(Images images, const __grid_constant__ Body body) {
+  waitForFormer();
   const std::size_t elements = images.elements(), stride = std::size_t{gridDim.x} * blockDim.x;
   const bool isSmall = elements <= 0xffffffffu;
   for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
@@ -97,7 +98,7 @@ __global__ void imageElementKernel(Images images, const __grid_constant__ Body b
 template <class Body>
 void forEachElement(Context& context, const Images& images, const Body& body) {
   if (images.elements() == 0) return;
-  context.launch(imageElementKernel<Body>, blocksFor(images.elements(), 256, 1u << 20), 256, images, body);
+  context.launchEarly(imageElementKernel<Body>, blocksFor(images.elements(), 256, 1u << 20), 256, images, body);
 }
 
 /// body(n, y, x, lane) with one warp for every pixel.
@@ -122,6 +123,7 @@ template <class Value, class Store>
 __global__ void channelSumKernel(ChannelRows shape, std::size_t firstSlice, std::size_t chunkRows, unsigned width,
                                  double2* partials, const __grid_constant__ Value value,
                                  const __grid_constant__ Store store) {
+  waitForFormer();
   __shared__ double2 shared[256];
   const unsigned column = threadIdx.x % width, step = blockDim.x / width;
   const std::size_t slice = firstSlice + blockIdx.z, c = std::size_t{blockIdx.x} * width + column;
@@ -166,8 +168,8 @@ void forEachChannelSum(Context& context, const ChannelRows& shape, const Value& 
   double2* const partials = chunks > 1 ? context.scratch<double2>(chunks * shape.slices * shape.channels) : nullptr;
   for (std::size_t first = 0; first < shape.slices; first += kMostSlices) {  // the grid's limit
     const auto slices = static_cast<unsigned>(std::min(kMostSlices, shape.slices - first));
-    context.launch(channelSumKernel<Value, Store>, dim3(static_cast<unsigned>(strips), chunks, slices), 256, shape,
-                   first, chunkRows, width, partials, value, store);
+    context.launchEarly(channelSumKernel<Value, Store>, dim3(static_cast<unsigned>(strips), chunks, slices), 256, shape,
+                        first, chunkRows, width, partials, value, store);
   }
   if (!partials) return;
   const std::size_t channels = shape.channels;

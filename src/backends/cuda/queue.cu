@@ -82,17 +82,18 @@ void Context::launchPointers(Extra extra, const void* kernel, dim3 grid, dim3 bl
   configuration.blockDim = block;
   configuration.dynamicSmemBytes = extra.sharedBytes;
   configuration.stream = stream;
-  cudaLaunchAttribute cooperative{};
-  cooperative.id = cudaLaunchAttributeCooperative;
-  cooperative.val.cooperative = 1;
-  configuration.attrs = &cooperative;
-  configuration.numAttrs = extra.isCooperative ? 1 : 0;
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  configuration.attrs = &early;
+  configuration.numAttrs = extra.isEarly && computeMajor >= 9 ? 1 : 0;
   check(cudaLaunchKernelExC(&configuration, kernel, pointers), "A kernel did not start");
   if (mode != Mode::capture) return;
   cudaStreamCaptureStatus status{};
   const cudaGraphNode_t* last = nullptr;
+  const cudaGraphEdgeData* edges = nullptr;
   std::size_t count = 0;
-  check(cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &last, nullptr, &count), "A capture failed");
+  check(cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &last, &edges, &count), "A capture failed");
   if (count == 1) nodes->push_back({*last, kernel});
 }
 

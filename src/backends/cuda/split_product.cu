@@ -16,7 +16,7 @@
 ///     a b = a0 b0 + (a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0)
 ///
 /// Tensor cores truncate what they add. So the leading products, which are exact in 16 bits, are added there only over
-/// 32 terms, and from there on by additions that round. The others are smaller by 2^-8; truncation does them no harm.
+/// 32 terms, and from there on by additions that round. The others are smaller by 2^-8: 256 terms do no harm.
 ///
 /// Infinities, NaN, and numbers that bfloat16 rounds to infinity, give a sum that is not finite. Such an element is
 /// computed again, term by term in float32.
@@ -28,9 +28,11 @@ namespace {
 constexpr unsigned kParts = 3;
 constexpr unsigned kTile = 128;           // rows and columns of the result that a block computes at a time
 constexpr unsigned kDepth = 32;           // terms of a stage: rows of 64 bytes, the width of the swizzle
+constexpr unsigned kRestStages = 8;       // over which the smaller products are added by tensor cores
 constexpr unsigned kStages = 4;           // that are loaded ahead
 constexpr unsigned kBlocksOfCluster = 2;  // one above the other: they share the tile of the right factor
 constexpr unsigned kConsumers = 2;        // warp groups that multiply, 64 rows each
+constexpr unsigned kConsumerRows = kTile / kConsumers;
 constexpr unsigned kThreads = (1 + kConsumers) * 128;
 constexpr unsigned kPartBytes = kTile * kDepth * sizeof(__nv_bfloat16);
 
@@ -84,6 +86,7 @@ __device__ void storeParts(const Parts& parts, std::size_t row, std::size_t term
 
 /// For factors whose rows are those of the parts: eight terms a thread.
 __global__ void splitKernel(MatrixView factor, Parts parts) {
+  waitForFormer();
   const std::size_t packs = parts.rowElements / 8;
   const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
   for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < parts.rows * packs;
@@ -106,6 +109,7 @@ constexpr unsigned kTransposedTile = 64;
 
 /// For factors whose columns are the rows of the parts: blocks of 256 threads turn tiles of 64 x 64 in shared memory.
 __global__ void __launch_bounds__(256) splitTransposedKernel(MatrixView factor, Parts parts) {
+  waitForFormer();
   __shared__ float tile[kTransposedTile][kTransposedTile + 1];
   const std::size_t firstRow = std::size_t{blockIdx.x} * kTransposedTile;
   const std::size_t firstTerm = std::size_t{blockIdx.y} * kTransposedTile;
@@ -150,14 +154,14 @@ __global__ void __launch_bounds__(256) splitTransposedKernel(MatrixView factor, 
 Parts split(const MatrixView& factor, bool isTransposed, Context& context) {
   if (isTransposed) {
     const Parts parts = makeParts(factor.columns, factor.rows, context);
-    context.launch(splitTransposedKernel,
-                   dim3(blocksFor(parts.rows, kTransposedTile), blocksFor(parts.terms, kTransposedTile)), 256, factor,
-                   parts);
+    context.launchEarly(splitTransposedKernel,
+                        dim3(blocksFor(parts.rows, kTransposedTile), blocksFor(parts.terms, kTransposedTile)), 256,
+                        factor, parts);
     return parts;
   }
   const Parts parts = makeParts(factor.rows, factor.columns, context);
   const std::size_t most = static_cast<std::size_t>(context.multiprocessors) * 16;
-  context.launch(splitKernel, blocksFor(parts.rows * parts.rowElements / 8, 256, most), 256, factor, parts);
+  context.launchEarly(splitKernel, blocksFor(parts.rows * parts.rowElements / 8, 256, most), 256, factor, parts);
   return parts;
 }
 
@@ -234,62 +238,70 @@ __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const
   }
 }
 
-/// A warp group computes its 64 rows of every tile of its block.
+/// Begins the products of a stage: the leading ones as one group, the others as the next.
+__device__ void multiplyStage(const Stage& stage, unsigned consumer, bool isFirst, float (&leading)[64],
+                              float (&rest)[64]) {
+  constexpr unsigned kRowBytes = kDepth * sizeof(__nv_bfloat16), kSteps = kDepth / 16;
+  std::uint64_t left[kParts], right[kParts];
+#pragma unroll
+  for (unsigned part = 0; part < kParts; ++part) {
+    left[part] = hopper::describeTile(stage.left[part] + consumer * kConsumerRows * kRowBytes);
+    right[part] = hopper::describeTile(stage.right[part]);
+  }
+  hopper::beginProducts();
+#pragma unroll
+  for (unsigned n = 0; n < kSteps; ++n) {
+    hopper::multiplyTiles(leading, left[0] + n * hopper::kNextColumns, right[0] + n * hopper::kNextColumns, n > 0);
+  }
+  hopper::endProducts();
+  constexpr unsigned kPairs[][2] = {{0, 2}, {2, 0}, {1, 1}, {0, 1}, {1, 0}};  // from the smallest on
+#pragma unroll
+  for (unsigned pair = 0; pair < 5; ++pair) {
+#pragma unroll
+    for (unsigned n = 0; n < kSteps; ++n) {
+      hopper::multiplyTiles(rest, left[kPairs[pair][0]] + n * hopper::kNextColumns,
+                            right[kPairs[pair][1]] + n * hopper::kNextColumns, !isFirst || pair > 0 || n > 0);
+    }
+  }
+  hopper::endProducts();
+}
+
+/// A warp group computes its rows of every tile of its block.
 __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
-  constexpr unsigned kRows = kTile / kConsumers;
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  const auto release = [&](unsigned s) {
-    if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[s], thread);
+  const auto release = [&](unsigned count) {
+    if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[count % kStages], thread);
   };
-  unsigned count = 0;
+  unsigned count = 0;  // of stages so far
   for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
     float sum[64], leading[64], rest[64];
 #pragma unroll
     for (int n = 0; n < 64; ++n) sum[n] = 0;
-    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
-      const unsigned s = count % kStages;
-      hopper::waitFor(shared.full[s], count / kStages % 2);
-      std::uint64_t left[kParts], right[kParts];
+    for (unsigned first = 0; first < schedule.stages; first += kRestStages) {
+      const unsigned end = min(first + kRestStages, schedule.stages);
+      for (unsigned k = first; k < end; ++k, ++count) {
+        hopper::waitFor(shared.full[count % kStages], count / kStages % 2);
+        multiplyStage(shared.stages[count % kStages], consumer, k == first, leading, rest);
+        hopper::waitForProducts<1>();  // for the leading ones, and so for all of the former stage
+        hopper::keepInOrder(leading);
+        if (k > first) release(count - 1);
 #pragma unroll
-      for (unsigned part = 0; part < kParts; ++part) {
-        left[part] =
-            hopper::describeTile(shared.stages[s].left[part] + consumer * kRows * kDepth * sizeof(__nv_bfloat16));
-        right[part] = hopper::describeTile(shared.stages[s].right[part]);
+        for (int n = 0; n < 64; ++n) sum[n] += leading[n];
       }
-      constexpr unsigned kSteps = kDepth / 16;
-      hopper::beginProducts();
+      hopper::waitForProducts<0>();
+      hopper::keepInOrder(rest);
+      release(count - 1);
 #pragma unroll
-      for (unsigned n = 0; n < kSteps; ++n) {
-        hopper::multiplyTiles(leading, left[0] + n * hopper::kNextColumns, right[0] + n * hopper::kNextColumns, n > 0);
-      }
-      hopper::endProducts();
-      constexpr unsigned kPairs[][2] = {{0, 2}, {2, 0}, {1, 1}, {0, 1}, {1, 0}};  // from the smallest on
-#pragma unroll
-      for (unsigned pair = 0; pair < 5; ++pair) {
-#pragma unroll
-        for (unsigned n = 0; n < kSteps; ++n) {
-          hopper::multiplyTiles(rest, left[kPairs[pair][0]] + n * hopper::kNextColumns,
-                                right[kPairs[pair][1]] + n * hopper::kNextColumns, k > 0 || pair > 0 || n > 0);
-        }
-      }
-      hopper::endProducts();
-      hopper::waitForProducts<1>();  // the leading ones, and all of the former stage
-      hopper::keepInOrder(leading);
-      if (k > 0) release((count - 1) % kStages);
-#pragma unroll
-      for (int n = 0; n < 64; ++n) sum[n] += leading[n];
+      for (int n = 0; n < 64; ++n) sum[n] += rest[n];
     }
-    hopper::waitForProducts<0>();
-    hopper::keepInOrder(rest);
-    release((count - 1) % kStages);
 
     const uint2 place = schedule.place(step);
     const unsigned row =
-        (place.x * kBlocksOfCluster + rank) * kTile + consumer * kRows + thread / 32 * 16 + thread % 32 / 4;
+        (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows + thread / 32 * 16 + thread % 32 / 4;
     const unsigned column = place.y * kTile + thread % 4 * 2;
 #pragma unroll
     for (unsigned n = 0; n < 64; ++n) {
-      storeElement(p, row + n / 2 % 2 * 8, column + n / 4 * 8 + n % 2, sum[n] + rest[n]);
+      storeElement(p, row + n / 2 % 2 * 8, column + n / 4 * 8 + n % 2, sum[n]);
     }
   }
 }
@@ -406,7 +418,8 @@ const char* refusesSplitProduct(const Product& p, const Context& context) {
   }
   if (p.result.matrices != 1) return "there are several matrices";
   if (p.bias.data && p.bias.type != DataType::float32) return "the bias is not of float32";
-  if (p.result.rows == 0 || p.result.columns == 0) return "it is empty";
+  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
+  if (p.result.rows == 0 || p.result.columns == 0 || terms == 0) return "it is empty";
   if (wished == Wish::whereFaster && !isFaster(p, context)) return "it is too small to be worth it";
   return nullptr;
 }
