@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backends/cuda/context.hpp"
+#include "backends/cuda/groups.hpp"
 #include "operations/operation.hpp"
 
 #include <array>
@@ -71,6 +72,8 @@ void run(const operations::OptimizerStochasticGradientDescent& operation, Contex
          Explainer* explainer = nullptr);
 void run(const operations::OptimizerRMSProp& operation, Context& context, Explainer* explainer = nullptr);
 void run(const operations::OptimizerAdam& operation, Context& context, Explainer* explainer = nullptr);
+/// One launch for updates that are a group of `groupsOf`; results are those of one launch each, to the bit.
+void runTogether(Operations updates, Context& context);
 
 void run(const operations::CNNNeuron& operation, Context& context, Explainer* explainer = nullptr);
 void run(const operations::CNNNeuronGradient& operation, Context& context, Explainer* explainer = nullptr);
