@@ -31,6 +31,10 @@ const char* acceptsAll(const Operation&, const Context&) {
   return nullptr;
 }
 
+/// The list of an operation that has but one implementation.
+template <class Operation, void (*kRun)(const Operation&, Context&)>
+constexpr std::array<Candidate<Operation>, 1> kPlainOnly = {{{"plain", acceptsAll, kRun}}};
+
 /// Runs the first candidate that accepts, or, given an explainer, only tells which one would.
 template <class Operation, std::size_t kCount>
 void runOrExplain(const std::array<Candidate<Operation>, kCount>& candidates, const Operation& operation,
