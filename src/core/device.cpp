@@ -39,8 +39,11 @@ Ref<Storage> DeviceImplementation::takeBlock(std::size_t lane, std::size_t bytes
   {
     std::scoped_lock lock(blocksMutex_);
     auto best = blocks_.end();
-    for (auto it = blocks_.lower_bound({rounded, 0}); it != blocks_.end(); ++it) {
-      if (it->first.first > largestAcceptable(rounded)) break;
+    for (auto it = blocks_.lower_bound(rounded); it != blocks_.end(); ++it) {
+      if (it->first > largestAcceptable(rounded)) break;
+      // Those of lower lanes are in use whenever this lane is, but for moments: taking them would change the addresses
+      // that the lower lane finds next.
+      if (it->second.lane < lane) continue;
       const bool isOwn = it->second.lane == lane;
       if (isOwn || best == blocks_.end()) best = it;
       if (isOwn) break;
@@ -56,9 +59,10 @@ Ref<Storage> DeviceImplementation::takeBlock(std::size_t lane, std::size_t bytes
 
 void DeviceImplementation::leaveLane(std::size_t lane, std::vector<Ref<Storage>> blocks) {
   std::scoped_lock lock(blocksMutex_);
-  for (auto& block : blocks) {
-    const std::pair key(block->length(), reinterpret_cast<std::uintptr_t>(block->address()));
-    blocks_.emplace(key, CachedBlock{std::move(block), lane});
+  // Among those of one size the one that was taken first shall be found first.
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+    const std::size_t length = (*block)->length();
+    blocks_.emplace_hint(blocks_.lower_bound(length), length, CachedBlock{std::move(*block), lane});
   }
   isLaneTaken_[lane] = false;
 }

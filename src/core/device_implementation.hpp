@@ -9,11 +9,9 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace metalloid::detail {
@@ -65,9 +63,9 @@ class DeviceImplementation : public RefCounted {
 
   // Storage for temporaries: blocks that ended command buffers gave back, where one fits.
   //
-  // A lane is a number that one command buffer at a time has. What lies in the cache prefers the lane that had it last,
-  // so that the same work finds the same addresses again, whatever else is cached and however many command buffers are
-  // under way: replaying work that has been captured takes equal addresses.
+  // A lane is a number that one command buffer at a time has. What lies in the cache belongs to the lane that had it
+  // last, or a lower one that needs it, so that the same work finds the same addresses again, whatever else is cached
+  // and however many command buffers are under way: replaying work that has been captured takes equal addresses.
 
   /// The lowest number that nobody has.
   std::size_t enterLane();
@@ -93,7 +91,7 @@ class DeviceImplementation : public RefCounted {
     std::size_t lane;
   };
   std::mutex blocksMutex_;
-  std::map<std::pair<std::size_t, std::uintptr_t>, CachedBlock> blocks_;  // free ones, by size and address
+  std::multimap<std::size_t, CachedBlock> blocks_;  // free ones, by size
   std::vector<bool> isLaneTaken_;
 };
 

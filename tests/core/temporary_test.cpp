@@ -76,6 +76,7 @@ std::vector<std::byte*> takeSome(CommandBuffer& commands) {
 }
 
 TEST_P(TemporaryTest, TheSameWorkFindsTheSameAddressesBesideWhatOthersLeft) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
   {
     std::vector<CommandBuffer> others;
     for (int i = 0; i < 5; ++i) takeSome(others.emplace_back(queue_.makeCommandBuffer()));
@@ -94,6 +95,7 @@ TEST_P(TemporaryTest, TheSameWorkFindsTheSameAddressesBesideWhatOthersLeft) {
 }
 
 TEST_P(TemporaryTest, CommandBuffersThatTakeTurnsHaveAddressesInTurn) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
   CommandBuffer one = queue_.makeCommandBuffer(), other = queue_.makeCommandBuffer();
   const auto ofOne = takeSome(one), ofOther = takeSome(other);
   for (int round = 0; round < 8; ++round) {
@@ -102,6 +104,28 @@ TEST_P(TemporaryTest, CommandBuffersThatTakeTurnsHaveAddressesInTurn) {
     other = queue_.makeCommandBuffer();
     EXPECT_EQ(takeSome(other), ofOther) << "in round " << round;
   }
+}
+
+TEST_P(TemporaryTest, BlocksOfALowerLaneAreLeftToIt) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
+  CommandBuffer one = queue_.makeCommandBuffer(), other = queue_.makeCommandBuffer();
+  const auto ofOne = takeSome(one);
+  const TemporaryMatrix small(other, {.rows = 1, .columns = 4});
+  detail::implementation(small).address();  // takes the second lane
+  one = CommandBuffer();                    // leaves the first one
+  takeSome(other);
+  one = queue_.makeCommandBuffer();
+  EXPECT_EQ(takeSome(one), ofOne);
+}
+
+TEST_P(TemporaryTest, BlocksOfAHigherLaneServeALowerOne) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
+  CommandBuffer one = queue_.makeCommandBuffer(), other = queue_.makeCommandBuffer();
+  const TemporaryMatrix small(one, {.rows = 1, .columns = 4});
+  detail::implementation(small).address();
+  const auto ofOther = takeSome(other);
+  other = CommandBuffer();
+  EXPECT_EQ(takeSome(one), ofOther);
 }
 
 TEST_P(TemporaryTest, CountsOneReadForEachEncode) {

@@ -216,7 +216,7 @@ Status DeviceMemory::copyToHost(std::byte* host, std::size_t hostPitch, const st
 }
 
 Status DeviceMemory::makeQueue(ModuleQueue*& queue) {
-  return guarded([&] {
+  const auto make = [&] {
     use();
     {
       std::scoped_lock lock(queuesMutex_);
@@ -227,7 +227,11 @@ Status DeviceMemory::makeQueue(ModuleQueue*& queue) {
       }
     }
     queue = new Queue(*this, context_);
-  });
+  };
+  const Status status = guarded(make);
+  if (status.code != Status::Code::outOfMemory) return status;
+  releaseUnused();  // streams take memory, too
+  return guarded(make);
 }
 
 void DeviceMemory::keep(Queue* queue) {

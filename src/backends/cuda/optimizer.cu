@@ -198,12 +198,13 @@ __global__ void updateKernel(const __grid_constant__ Table<Step> table) {
   unsigned t = 0;
   while (t + 1 < table.count && table.tensors[t + 1].firstBlock <= blockIdx.x) ++t;
   const Tensor<Step>& tensor = table.tensors[t];
-  const unsigned end = t + 1 < table.count ? table.tensors[t + 1].firstBlock : gridDim.x;
-  const std::size_t packs = tensor.elements / 4, stride = std::size_t{end - tensor.firstBlock} * kThreads;
-  std::size_t i = std::size_t{blockIdx.x - tensor.firstBlock} * kThreads + threadIdx.x;
-  for (; i < packs; i += stride) tensor.pack(i);
-  if (i != packs) return;
-  for (std::size_t e = packs * 4; e < tensor.elements; ++e) tensor.element(e);  // an incomplete pack
+  const std::size_t packs = tensor.elements / 4;
+  const std::size_t i = std::size_t{blockIdx.x - tensor.firstBlock} * kThreads + threadIdx.x;
+  if (i < packs) {
+    tensor.pack(i);
+  } else if (i == packs) {
+    for (std::size_t e = packs * 4; e < tensor.elements; ++e) tensor.element(e);  // an incomplete pack
+  }
 }
 
 /// All of them are flat, and a table holds them.
@@ -222,7 +223,7 @@ void launchTable(std::span<const Operation* const> updates, Context& context) {
     tensor.elements = values.matrices * values.rows * values.columns;
     tensor.firstBlock = blocks;
     tensor.step = Step::of(*o);
-    blocks += blocksFor((tensor.elements + 3) / 4, kThreads, 1u << 20);
+    blocks += blocksFor((tensor.elements + 3) / 4, kThreads);
   }
   context.launch(updateKernel<Step>, blocks, kThreads, table);
 }

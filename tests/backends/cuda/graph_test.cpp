@@ -209,10 +209,10 @@ TEST_F(CudaTest, StepsOfConvolutionsAreReplayedHoweverManyAreInFlight) {
   constexpr std::size_t kRuns = 10, kInFlight = 4;
   for (std::size_t i = 0; i < kRuns; ++i) steps.run(kInFlight);
   const auto statistics = statisticsOf(steps.queue());
-  // Each of those that are in flight has addresses of its own, which may change once while blocks are made.
+  // Each of those that are in flight has addresses of its own, which may change twice while blocks are made.
   EXPECT_LE(statistics.submissions - statistics.graphReplays - (before.submissions - before.graphReplays),
-            2 * kInFlight);
-  EXPECT_LE(statistics.graphCaptures - before.graphCaptures, 2 * kInFlight);
+            3 * kInFlight);
+  EXPECT_LE(statistics.graphCaptures - before.graphCaptures, 3 * kInFlight);
 }
 
 }  // namespace
