@@ -87,10 +87,9 @@ inline UpdateOperands operandsOf(const operations::OptimizerAdam& o) {
 }
 /// Nothing for an operation that is no update.
 inline std::optional<UpdateOperands> operandsOf(const operations::Operation& operation) {
-  using namespace operations;
-  if (const auto* o = std::get_if<OptimizerStochasticGradientDescent>(&operation)) return operandsOf(*o);
-  if (const auto* o = std::get_if<OptimizerRMSProp>(&operation)) return operandsOf(*o);
-  if (const auto* o = std::get_if<OptimizerAdam>(&operation)) return operandsOf(*o);
+  if (const auto* o = std::get_if<operations::OptimizerStochasticGradientDescent>(&operation)) return operandsOf(*o);
+  if (const auto* o = std::get_if<operations::OptimizerRMSProp>(&operation)) return operandsOf(*o);
+  if (const auto* o = std::get_if<operations::OptimizerAdam>(&operation)) return operandsOf(*o);
   return std::nullopt;
 }
 

@@ -23,11 +23,11 @@ inline constexpr bool isOneOf = (std::is_same_v<O, Others> || ...);
 inline bool isPatchable(const operations::Operation& operation) {
   return std::visit(
       []<class O>(const O&) {
-        using namespace operations;
-        return !isOneOf<O, MatrixFullyConnected, MatrixFullyConnectedGradientForData,
-                        MatrixFullyConnectedGradientForWeightsAndBias, MatrixMultiplication, MatrixCopy,
-                        MatrixBatchNormalization, MatrixBatchNormalizationGradient, CNNConvolution,
-                        CNNConvolutionGradientForData, CNNConvolutionGradientForWeightsAndBias>;
+        return !isOneOf<O, operations::MatrixFullyConnected, operations::MatrixFullyConnectedGradientForData,
+                        operations::MatrixFullyConnectedGradientForWeightsAndBias, operations::MatrixMultiplication,
+                        operations::MatrixCopy, operations::MatrixBatchNormalization,
+                        operations::MatrixBatchNormalizationGradient, operations::CNNConvolution,
+                        operations::CNNConvolutionGradientForData, operations::CNNConvolutionGradientForWeightsAndBias>;
       },
       operation);
 }
