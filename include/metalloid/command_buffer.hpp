@@ -63,7 +63,8 @@ class CommandBuffer : public detail::Handle {
   std::string label() const;
   void setLabel(std::string label);  ///< Sets the name for messages.
 
-  /// Hands the recorded work to the queue and returns at once. @throws Error (invalidArgument) on a second commit.
+  /// Hands the recorded work to the queue and returns at once. @throws Error (invalidArgument) on a second commit,
+  /// (device) when the device is lost.
   void commit();
 
   /// Blocks until the work and the completion handlers have ended (inside a completion handler: the work only).

@@ -55,6 +55,7 @@ void CommandBufferImplementation::addHandler(std::function<void(const CommandBuf
 
 void CommandBufferImplementation::commit() {
   requireOpen("be committed again");
+  device().requireUsable();
   endTemporaries();  // here, on the thread that uses them; their storage stays until the work has ended
   {
     std::scoped_lock lock(mutex_);
@@ -84,7 +85,8 @@ Ref<Storage> CommandBufferImplementation::takeTemporaryStorage(std::size_t bytes
     freeStorage_.erase(best);
     return storage;
   }
-  Ref<Storage> storage = device().takeBlock(bytes);
+  if (!lane_) lane_ = device().enterLane();
+  Ref<Storage> storage = device().takeBlock(*lane_, bytes);
   allStorage_.push_back(storage);
   temporaryBytes_ += storage->length();
   return storage;
@@ -137,8 +139,8 @@ void CommandBufferImplementation::endTemporaries() {
 
 void CommandBufferImplementation::releaseResources() {
   freeStorage_.clear();
-  for (auto& storage : allStorage_) device().giveBlock(std::move(storage));
-  allStorage_.clear();
+  if (lane_) device().leaveLane(*lane_, std::exchange(allStorage_, {}));
+  lane_.reset();
   buffers_.clear();
 }
 

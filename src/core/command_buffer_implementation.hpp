@@ -108,6 +108,7 @@ class CommandBufferImplementation : public RefCounted {
   std::vector<Ref<ArrayImplementation>> temporaries_;
   std::vector<Ref<Storage>> freeStorage_;  // given back by temporaries whose reads are over
   std::vector<Ref<Storage>> allStorage_;   // goes to the device's cache when the work has ended
+  std::optional<std::size_t> lane_;        // of that cache, once something has been taken from it
   std::size_t temporaryBytes_ = 0;
 
   mutable std::mutex mutex_;

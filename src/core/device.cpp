@@ -8,6 +8,8 @@
 #include <metalloid/error.hpp>
 #include <metalloid/geometry.hpp>
 
+#include <algorithm>
+
 namespace metalloid {
 namespace detail {
 
@@ -22,28 +24,51 @@ constexpr std::size_t largestAcceptable(std::size_t bytes) { return bytes + byte
 constexpr std::size_t kBlockGranule = 256;
 }  // namespace
 
-Ref<Storage> DeviceImplementation::takeBlock(std::size_t bytes) {
+std::size_t DeviceImplementation::enterLane() {
+  std::scoped_lock lock(blocksMutex_);
+  const auto lane = std::find(isLaneTaken_.begin(), isLaneTaken_.end(), false);
+  const auto number = static_cast<std::size_t>(lane - isLaneTaken_.begin());
+  if (lane == isLaneTaken_.end()) isLaneTaken_.push_back(false);
+  isLaneTaken_[number] = true;
+  return number;
+}
+
+Ref<Storage> DeviceImplementation::takeBlock(std::size_t lane, std::size_t bytes) {
   const std::size_t rounded =
       bytes > metalloid::all - kBlockGranule ? bytes : (bytes + kBlockGranule - 1) / kBlockGranule * kBlockGranule;
   {
     std::scoped_lock lock(blocksMutex_);
-    const auto found = blocks_.lower_bound(rounded);
-    if (found != blocks_.end() && found->first <= largestAcceptable(rounded)) {
-      Ref<Storage> block = std::move(found->second);
-      blocks_.erase(found);
+    auto best = blocks_.end();
+    for (auto it = blocks_.lower_bound(rounded); it != blocks_.end(); ++it) {
+      if (it->first > largestAcceptable(rounded)) break;
+      // Those of lower lanes are in use whenever this lane is, but for moments: taking them would change the addresses
+      // that the lower lane finds next.
+      if (it->second.lane < lane) continue;
+      const bool isOwn = it->second.lane == lane;
+      if (isOwn || best == blocks_.end()) best = it;
+      if (isOwn) break;
+    }
+    if (best != blocks_.end()) {
+      Ref<Storage> block = std::move(best->second.storage);
+      blocks_.erase(best);
       return block;
     }
   }
   return allocate(rounded, /*zeroed=*/false);
 }
 
-void DeviceImplementation::giveBlock(Ref<Storage> block) {
+void DeviceImplementation::leaveLane(std::size_t lane, std::vector<Ref<Storage>> blocks) {
   std::scoped_lock lock(blocksMutex_);
-  blocks_.emplace(block->length(), std::move(block));
+  // Among those of one size the one that was taken first shall be found first.
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+    const std::size_t length = (*block)->length();
+    blocks_.emplace_hint(blocks_.lower_bound(length), length, CachedBlock{std::move(*block), lane});
+  }
+  isLaneTaken_[lane] = false;
 }
 
 void DeviceImplementation::releaseCachedBlocks() {
-  std::multimap<std::size_t, Ref<Storage>> blocks;  // destroyed outside the lock
+  decltype(blocks_) blocks;  // destroyed outside the lock
   std::scoped_lock lock(blocksMutex_);
   blocks.swap(blocks_);
 }

@@ -58,9 +58,19 @@ class DeviceImplementation : public RefCounted {
   virtual std::size_t numberOfThreads() const { return 1; }
   virtual void setNumberOfThreads(std::size_t /*count*/) {}
 
-  /// Storage for temporaries: taken from blocks given back by finished command buffers where one fits.
-  Ref<Storage> takeBlock(std::size_t bytes);
-  void giveBlock(Ref<Storage> block);
+  /// @throws Error (device) when the device is lost: nothing can be committed to it any more.
+  virtual void requireUsable() const {}
+
+  // Storage for temporaries: blocks that ended command buffers gave back, where one fits.
+  //
+  // A lane is a number that one command buffer at a time has. What lies in the cache belongs to the lane that had it
+  // last, or a lower one that needs it, so that the same work finds the same addresses again, whatever else is cached
+  // and however many command buffers are under way: replaying work that has been captured takes equal addresses.
+
+  /// The lowest number that nobody has.
+  std::size_t enterLane();
+  Ref<Storage> takeBlock(std::size_t lane, std::size_t bytes);
+  void leaveLane(std::size_t lane, std::vector<Ref<Storage>> blocks);
 
   /// Frees the cached blocks; what `allocate` tries before it reports that memory is out.
   void releaseCachedBlocks();
@@ -76,8 +86,13 @@ class DeviceImplementation : public RefCounted {
   std::string name_;
   std::atomic<std::size_t> allocated_ = 0;
   std::atomic<std::size_t> peak_ = 0;
+  struct CachedBlock {
+    Ref<Storage> storage;
+    std::size_t lane;
+  };
   std::mutex blocksMutex_;
-  std::multimap<std::size_t, Ref<Storage>> blocks_;  // free ones, by size
+  std::multimap<std::size_t, CachedBlock> blocks_;  // free ones, by size
+  std::vector<bool> isLaneTaken_;
 };
 
 /// The object behind a handle. @throws Error (invalidArgument) for nil.

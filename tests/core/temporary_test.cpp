@@ -1,3 +1,4 @@
+#include "core/array_implementation.hpp"
 #include "formats/expect_error.hpp"
 #include "support/devices.hpp"
 
@@ -62,6 +63,69 @@ TEST_P(TemporaryTest, CarriesValuesThroughAChain) {
   commands.commit();
   commands.waitUntilCompleted();
   EXPECT_EQ(result.read<float>(), std::vector<float>(64 * 64, 255));  // x -> 2x + 1, seven times
+}
+
+/// Takes temporaries of two sizes, and tells where they lie.
+std::vector<std::byte*> takeSome(CommandBuffer& commands) {
+  std::vector<std::byte*> addresses;
+  for (const std::size_t rows : {64u, 64u, 200u, 64u}) {
+    const TemporaryMatrix matrix(commands, {.rows = rows, .columns = 64});
+    addresses.push_back(detail::implementation(matrix).address());
+  }
+  return addresses;
+}
+
+TEST_P(TemporaryTest, TheSameWorkFindsTheSameAddressesBesideWhatOthersLeft) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
+  {
+    std::vector<CommandBuffer> others;
+    for (int i = 0; i < 5; ++i) takeSome(others.emplace_back(queue_.makeCommandBuffer()));
+    const TemporaryMatrix one(others.front(), kShape);
+    detail::implementation(one).address();
+  }
+  std::vector<std::byte*> first;
+  for (int round = 0; round < 8; ++round) {
+    CommandBuffer commands = queue_.makeCommandBuffer();
+    const auto addresses = takeSome(commands);
+    if (round == 0) first = addresses;
+    EXPECT_EQ(addresses, first) << "in round " << round;
+    commands.commit();
+    commands.waitUntilCompleted();
+  }
+}
+
+TEST_P(TemporaryTest, CommandBuffersThatTakeTurnsHaveAddressesInTurn) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
+  CommandBuffer one = queue_.makeCommandBuffer(), other = queue_.makeCommandBuffer();
+  const auto ofOne = takeSome(one), ofOther = takeSome(other);
+  for (int round = 0; round < 8; ++round) {
+    one = queue_.makeCommandBuffer();  // the one before is gone, the other is still open
+    EXPECT_EQ(takeSome(one), ofOne) << "in round " << round;
+    other = queue_.makeCommandBuffer();
+    EXPECT_EQ(takeSome(other), ofOther) << "in round " << round;
+  }
+}
+
+TEST_P(TemporaryTest, BlocksOfALowerLaneAreLeftToIt) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
+  CommandBuffer one = queue_.makeCommandBuffer(), other = queue_.makeCommandBuffer();
+  const auto ofOne = takeSome(one);
+  const TemporaryMatrix small(other, {.rows = 1, .columns = 4});
+  detail::implementation(small).address();  // takes the second lane
+  one = CommandBuffer();                    // leaves the first one
+  takeSome(other);
+  one = queue_.makeCommandBuffer();
+  EXPECT_EQ(takeSome(one), ofOne);
+}
+
+TEST_P(TemporaryTest, BlocksOfAHigherLaneServeALowerOne) {
+  detail::implementation(GetParam()).releaseCachedBlocks();
+  CommandBuffer one = queue_.makeCommandBuffer(), other = queue_.makeCommandBuffer();
+  const TemporaryMatrix small(one, {.rows = 1, .columns = 4});
+  detail::implementation(small).address();
+  const auto ofOther = takeSome(other);
+  other = CommandBuffer();
+  EXPECT_EQ(takeSome(one), ofOther);
 }
 
 TEST_P(TemporaryTest, CountsOneReadForEachEncode) {

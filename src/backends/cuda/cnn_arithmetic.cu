@@ -112,14 +112,13 @@ const char* refusesElements(const CNNArithmeticGradient& o, const Context&) {
   return isFull ? nullptr : "it sums over an axis";
 }
 
-constexpr std::array<Candidate<CNNArithmetic>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<CNNArithmeticGradient>, 2> kGradientCandidates = {
     {{"element by element", refusesElements, runGradientElements}, {"warp a sum", acceptsAll, runGradientWarps}}};
 
 }  // namespace
 
 void run(const CNNArithmetic& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNArithmetic, runPlain>, operation, context, explainer);
 }
 
 void run(const CNNArithmeticGradient& operation, Context& context, Explainer* explainer) {

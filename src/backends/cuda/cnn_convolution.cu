@@ -75,22 +75,13 @@ void runPlain(const CNNConvolutionGradientForData& o, Context& context) {
     const std::size_t group = channel / layer.groupChannels, c = channel % layer.groupChannels;
     double sum = 0;
     if (v + firstY < height && u + firstX < width) {
-      const Positions rows = positionsOf(v + firstY, height, layer.edgeMode);
-      const Positions columns = positionsOf(u + firstX, width, layer.edgeMode);
-      for (std::size_t q = 0; q < layer.window.y.taps; ++q) {
-        const Outputs js = outputsOf(layer.window.y, q, rows, gradient.height);
-        for (std::ptrdiff_t j = js.first; j <= js.last; ++j) {
-          for (std::size_t p = 0; p < layer.window.x.taps; ++p) {
-            const Outputs is = outputsOf(layer.window.x, p, columns, gradient.width);
-            for (std::ptrdiff_t i = is.first; i <= is.last; ++i) {
-              for (std::size_t r = 0; r < layer.groupResults; ++r) {
-                const std::size_t k = group * layer.groupResults + r;
-                sum = fma(at(weights, 0, layer.weight(k, q, p, c)), at(gradient, n, j, i, k), sum);
-              }
-            }
-          }
+      const ReversedWindow reversed{layer.window, layer.edgeMode, height, width, gradient.height, gradient.width};
+      reversed.forEachReader(v + firstY, u + firstX, [&](std::size_t q, std::size_t p, std::size_t j, std::size_t i) {
+        for (std::size_t r = 0; r < layer.groupResults; ++r) {
+          const std::size_t k = group * layer.groupResults + r;
+          sum = fma(at(weights, 0, layer.weight(k, q, p, c)), at(gradient, n, j, i, k), sum);
         }
-      }
+      });
     }
     set(result, n, v, u, channel, sum);
   });
@@ -145,28 +136,8 @@ void runPlain(const CNNConvolutionGradientForWeightsAndBias& o, Context& context
 // --- Products
 // ---------------------------------------------------------------------------------------------------------
 
-/// The rows of windows, some images at a time, so that they need no more scratch memory than this.
+/// What the rows of windows may take of scratch memory.
 constexpr std::size_t kMostColumnBytes = std::size_t{1} << 28;
-
-std::size_t imagesAtOnce(std::size_t images, std::size_t pixels, std::size_t columns) {
-  return std::clamp<std::size_t>(kMostColumnBytes / std::max<std::size_t>(1, pixels * columns * sizeof(float)), 1,
-                                 images);
-}
-
-/// The weights of a group as a matrix [results][taps y][taps x][channels].
-MatrixView weightsOf(const VectorView& weights, std::size_t group, std::size_t results, std::size_t columns) {
-  MatrixView view{.data = weights.data, .rows = results, .columns = columns, .rowBytes = columns * sizeof(float)};
-  view.data += group * results * view.rowBytes;
-  return view;
-}
-
-/// The channels of a group of matrices with a row for each pixel.
-MatrixView columnsOf(const MatrixView& pixels, std::size_t group, std::size_t channels) {
-  MatrixView view = pixels;
-  view.data += group * channels * sizeof(float);
-  view.columns = channels;
-  return view;
-}
 
 /// Groups that a product each is worth starting for.
 constexpr std::size_t kMostGroups = 8;
@@ -198,101 +169,129 @@ void finish(const CNNConvolution& o, const Images& result, const MatrixView& z, 
   });
 }
 
+/// What the three products have in common: windows over a source, and a row of the matrices for each output.
+struct WindowProducts {
+  Window window;
+  ImageEdgeMode edgeMode;
+  std::size_t groups, groupChannels, groupResults;
+  std::size_t images, height, width;  // of the outputs
+
+  template <class Operation>
+  WindowProducts(const Operation& o, const ImageView& source, const ImageView& outputs)
+      : window(o.window),
+        edgeMode(o.edgeMode),
+        groups(o.groups),
+        groupChannels(source.channels / o.groups),
+        groupResults(outputs.channels / o.groups),
+        images(outputs.images),
+        height(outputs.height),
+        width(outputs.width) {}
+
+  std::size_t columns() const { return window.x.taps * window.y.taps * groupChannels; }
+
+  /// The weights of a group as a matrix [results][taps y][taps x][channels].
+  MatrixView weightsOf(const VectorView& weights, std::size_t group) const {
+    MatrixView view{
+        .data = weights.data, .rows = groupResults, .columns = columns(), .rowBytes = columns() * sizeof(float)};
+    view.data += group * groupResults * view.rowBytes;
+    return view;
+  }
+
+  /// The results of a group in a matrix with a row for each output.
+  MatrixView resultsOf(const MatrixView& outputs, std::size_t group) const {
+    MatrixView view = outputs;
+    view.data += group * groupResults * sizeof(float);
+    view.columns = groupResults;
+    return view;
+  }
+
+  /// Calls f(first, count) for some images at a time, so that the rows of windows need no more scratch memory than
+  /// kMostColumnBytes.
+  template <class F>
+  void forEachPart(Context& context, const F& f) const {
+    const std::size_t imageBytes = std::max<std::size_t>(1, height * width * columns() * sizeof(float));
+    const std::size_t atOnce = std::clamp<std::size_t>(kMostColumnBytes / imageBytes, 1, images);
+    for (std::size_t first = 0; first < images; first += atOnce) {
+      const ScratchMark mark(context);
+      f(first, std::min(atOnce, images - first));
+    }
+  }
+
+  /// Calls f(group, patches). Scratch memory that is taken in it serves the next group, too.
+  template <class F>
+  void forEachGroup(Context& context, const F& f) const {
+    for (std::size_t group = 0; group < groups; ++group) {
+      const ScratchMark mark(context);
+      f(group, Patches{.window = window,
+                       .edgeMode = edgeMode,
+                       .height = height,
+                       .width = width,
+                       .firstChannel = group * groupChannels,
+                       .channels = groupChannels});
+    }
+  }
+};
+
 void runProducts(const CNNConvolution& o, Context& context) {
-  const std::size_t groupChannels = o.source.channels / o.groups, groupResults = o.result.channels / o.groups;
-  const std::size_t columns = o.window.x.taps * o.window.y.taps * groupChannels;
-  const std::size_t atOnce = imagesAtOnce(o.result.images, o.result.pixels(), columns);
-  for (std::size_t first = 0; first < o.result.images; first += atOnce) {
-    const std::size_t count = std::min(atOnce, o.result.images - first);
+  const WindowProducts products(o, o.source, o.result);
+  products.forEachPart(context, [&](std::size_t first, std::size_t count) {
     const ImageView source = imageRange(o.source, first, count), result = imageRange(o.result, first, count);
-    const ScratchMark mark(context);
     const MatrixView direct = matrixOf(result);
     const MatrixView z = direct ? direct : scratchMatrix(count * result.pixels(), result.channels, context);
-    for (std::size_t group = 0; group < o.groups; ++group) {
-      const Patches patches{.window = o.window,
-                            .edgeMode = o.edgeMode,
-                            .height = o.result.height,
-                            .width = o.result.width,
-                            .firstChannel = group * groupChannels,
-                            .channels = groupChannels};
+    products.forEachGroup(context, [&](std::size_t group, const Patches& patches) {
       VectorView bias = o.bias;
-      if (bias) bias.data += group * groupResults * sizeof(float);
+      if (bias) bias.data += group * products.groupResults * sizeof(float);
       runLibraryProduct({.left = patchMatrix(source, patches, context),
-                         .right = weightsOf(o.weights, group, groupResults, columns),
-                         .result = columnsOf(z, group, groupResults),
+                         .right = products.weightsOf(o.weights, group),
+                         .result = products.resultsOf(z, group),
                          .bias = bias,
                          .transposeRight = true},
                         context);
-    }
+    });
     if (!direct || o.neuron.type != CNNNeuronType::none) finish(o, imagesOf(result, context), z, context);
-  }
+  });
 }
 
 void runProducts(const CNNConvolutionGradientForData& o, Context& context) {
-  const std::size_t groupChannels = o.result.channels / o.groups, groupResults = o.gradient.channels / o.groups;
-  const std::size_t columns = o.window.x.taps * o.window.y.taps * groupChannels;
-  const std::size_t atOnce = imagesAtOnce(o.gradient.images, o.gradient.pixels(), columns);
-  for (std::size_t first = 0; first < o.gradient.images; first += atOnce) {
-    const std::size_t count = std::min(atOnce, o.gradient.images - first);
-    const ImageView result = imageRange(o.result, first, count);
-    const ImageView gradient = imageRange(o.gradient, first, count);
-    const ScratchMark mark(context);
+  const WindowProducts products(o, o.result, o.gradient);
+  const bool isWhole =
+      o.resultX == 0 && o.resultY == 0 && o.result.width == o.sourceWidth && o.result.height == o.sourceHeight;
+  products.forEachPart(context, [&](std::size_t first, std::size_t count) {
+    const ImageView result = imageRange(o.result, first, count), gradient = imageRange(o.gradient, first, count);
     const MatrixView e = pixelMatrix(gradient, context);
-    for (std::size_t group = 0; group < o.groups; ++group) {
-      const Patches patches{.window = o.window,
-                            .edgeMode = o.edgeMode,
-                            .height = o.gradient.height,
-                            .width = o.gradient.width,
-                            .firstChannel = group * groupChannels,
-                            .channels = groupChannels};
-      const Product product{.left = columnsOf(e, group, groupResults),
-                            .right = weightsOf(o.weights, group, groupResults, columns),
-                            .result = {}};
-      const bool isWhole =
-          o.resultX == 0 && o.resultY == 0 && result.width == o.sourceWidth && result.height == o.sourceHeight;
-      Product into = product;
-      into.result = isWhole ? patchesInPlace(result, patches) : MatrixView{};
-      if (into.result) {
-        runLibraryProduct(into, context);
-        continue;
-      }
-      into.result = scratchMatrix(count * gradient.pixels(), columns, context);
-      runLibraryProduct(into, context);
-      addPatches(into.result, patches,
+    products.forEachGroup(context, [&](std::size_t group, const Patches& patches) {
+      const MatrixView direct = isWhole ? patchesInPlace(result, patches) : MatrixView{};
+      const MatrixView forPatches =
+          direct ? direct : scratchMatrix(count * gradient.pixels(), products.columns(), context);
+      runLibraryProduct(
+          {.left = products.resultsOf(e, group), .right = products.weightsOf(o.weights, group), .result = forPatches},
+          context);
+      if (direct) return;
+      addPatches(forPatches, patches,
                  {.result = result,
                   .sourceHeight = o.sourceHeight,
                   .sourceWidth = o.sourceWidth,
                   .resultY = o.resultY,
                   .resultX = o.resultX},
                  context);
-    }
-  }
+    });
+  });
 }
 
 void runProducts(const CNNConvolutionGradientForWeightsAndBias& o, Context& context) {
-  const std::size_t groupChannels = o.source.channels / o.groups, groupResults = o.gradient.channels / o.groups;
-  const std::size_t columns = o.window.x.taps * o.window.y.taps * groupChannels;
-  const std::size_t atOnce = imagesAtOnce(o.gradient.images, o.gradient.pixels(), columns);
-  for (std::size_t first = 0; first < o.gradient.images; first += atOnce) {
-    const std::size_t count = std::min(atOnce, o.gradient.images - first);
+  const WindowProducts products(o, o.source, o.gradient);
+  products.forEachPart(context, [&](std::size_t first, std::size_t count) {
     const ImageView source = imageRange(o.source, first, count), gradient = imageRange(o.gradient, first, count);
-    const ScratchMark mark(context);
     const MatrixView e = pixelMatrix(gradient, context);
-    for (std::size_t group = 0; group < o.groups; ++group) {
-      const Patches patches{.window = o.window,
-                            .edgeMode = o.edgeMode,
-                            .height = o.gradient.height,
-                            .width = o.gradient.width,
-                            .firstChannel = group * groupChannels,
-                            .channels = groupChannels};
-      runLibraryProduct({.left = columnsOf(e, group, groupResults),
+    products.forEachGroup(context, [&](std::size_t group, const Patches& patches) {
+      runLibraryProduct({.left = products.resultsOf(e, group),
                          .right = patchMatrix(source, patches, context),
-                         .result = weightsOf(o.resultForWeights, group, groupResults, columns),
+                         .result = products.weightsOf(o.resultForWeights, group),
                          .transposeLeft = true,
                          .beta = o.accumulates || first > 0 ? 1.0 : 0.0},
                         context);
-    }
-  }
+    });
+  });
   runBias(o, context);
 }
 
@@ -307,7 +306,6 @@ void runSubPixel(const CNNSubPixel& o, Context& context) {
 template <class Operation>
 constexpr std::array<Candidate<Operation>, 2> kCandidates = {
     {{"products of patches", refusesProducts<Operation>, runProducts}, {"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<CNNSubPixel>, 1> kSubPixelCandidates = {{{"plain", acceptsAll, runSubPixel}}};
 
 }  // namespace
 
@@ -324,7 +322,7 @@ void run(const CNNConvolutionGradientForWeightsAndBias& operation, Context& cont
 }
 
 void run(const CNNSubPixel& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kSubPixelCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNSubPixel, runSubPixel>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -41,18 +41,14 @@ void runGradientPlain(const CNNDropoutGradient& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<CNNDropout>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<CNNDropoutGradient>, 1> kGradientCandidates = {
-    {{"plain", acceptsAll, runGradientPlain}}};
-
 }  // namespace
 
 void run(const CNNDropout& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNDropout, runPlain>, operation, context, explainer);
 }
 
 void run(const CNNDropoutGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kGradientCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNDropoutGradient, runGradientPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

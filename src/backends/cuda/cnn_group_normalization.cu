@@ -116,18 +116,14 @@ void runGradientPlain(const CNNGroupNormalizationGradient& o, Context& context) 
   });
 }
 
-constexpr std::array<Candidate<CNNGroupNormalization>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<CNNGroupNormalizationGradient>, 1> kGradientCandidates = {
-    {{"plain", acceptsAll, runGradientPlain}}};
-
 }  // namespace
 
 void run(const CNNGroupNormalization& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNGroupNormalization, runPlain>, operation, context, explainer);
 }
 
 void run(const CNNGroupNormalizationGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kGradientCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNGroupNormalizationGradient, runGradientPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -102,21 +102,13 @@ void gather(const Operation& o, const Neighbours& neighbours, const Images& grad
     double sum = 0;
     if (y < source.height && x < source.width) {
       const double value = at(source, n, y, x, c);
-      const Positions rows = positionsOf(y, source.height, neighbours.edgeMode);
-      const Positions columns = positionsOf(x, source.width, neighbours.edgeMode);
-      for (std::size_t q = 0; q < window.y.taps; ++q) {
-        const Outputs is = outputsOf(window.y, q, rows, gradient.height);
-        for (std::ptrdiff_t i = is.first; i <= is.last; ++i) {
-          for (std::size_t p = 0; p < window.x.taps; ++p) {
-            const Outputs js = outputsOf(window.x, p, columns, gradient.width);
-            const bool isCentre = q == window.y.taps / 2 && p == window.x.taps / 2;
-            for (std::ptrdiff_t j = js.first; j <= js.last; ++j) {
-              const Gift gift = gifts[((n * gradient.height + i) * gradient.width + j) * gradient.channels + c];
-              sum += gift.forTap + gift.perValue * value + (isCentre ? gift.forCentre : 0);
-            }
-          }
-        }
-      }
+      const ReversedWindow reversed{window,       neighbours.edgeMode, source.height,
+                                    source.width, gradient.height,     gradient.width};
+      reversed.forEachReader(y, x, [&](std::size_t q, std::size_t p, std::size_t i, std::size_t j) {
+        const bool isCentre = q == window.y.taps / 2 && p == window.x.taps / 2;
+        const Gift gift = gifts[((n * gradient.height + i) * gradient.width + j) * gradient.channels + c];
+        sum += gift.forTap + gift.perValue * value + (isCentre ? gift.forCentre : 0);
+      });
     }
     set(result, n, v, u, c, sum);
   });
@@ -211,33 +203,30 @@ void runCrossChannelGradient(const CNNCrossChannelNormalizationGradient& o, Cont
   });
 }
 
-template <class Operation, void (*kRun)(const Operation&, Context&)>
-constexpr std::array<Candidate<Operation>, 1> kCandidates = {{{"plain", acceptsAll, kRun}}};
-
 }  // namespace
 
 void run(const CNNSpatialNormalization& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates<CNNSpatialNormalization, runSpatial>, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNSpatialNormalization, runSpatial>, operation, context, explainer);
 }
 
 void run(const CNNSpatialNormalizationGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates<CNNSpatialNormalizationGradient, runSpatialGradient>, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNSpatialNormalizationGradient, runSpatialGradient>, operation, context, explainer);
 }
 
 void run(const CNNLocalContrastNormalization& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates<CNNLocalContrastNormalization, runContrast>, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNLocalContrastNormalization, runContrast>, operation, context, explainer);
 }
 
 void run(const CNNLocalContrastNormalizationGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates<CNNLocalContrastNormalizationGradient, runContrastGradient>, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNLocalContrastNormalizationGradient, runContrastGradient>, operation, context, explainer);
 }
 
 void run(const CNNCrossChannelNormalization& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates<CNNCrossChannelNormalization, runCrossChannel>, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNCrossChannelNormalization, runCrossChannel>, operation, context, explainer);
 }
 
 void run(const CNNCrossChannelNormalizationGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates<CNNCrossChannelNormalizationGradient, runCrossChannelGradient>, operation, context,
+  runOrExplain(kPlainOnly<CNNCrossChannelNormalizationGradient, runCrossChannelGradient>, operation, context,
                explainer);
 }
 

@@ -197,17 +197,14 @@ void runGradientPlain(const NNLossGradient& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<CNNLoss>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<NNLossGradient>, 1> kGradientCandidates = {{{"plain", acceptsAll, runGradientPlain}}};
-
 }  // namespace
 
 void run(const CNNLoss& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNLoss, runPlain>, operation, context, explainer);
 }
 
 void run(const NNLossGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kGradientCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<NNLossGradient, runGradientPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -32,17 +32,14 @@ void runGradientPlain(const CNNNeuronGradient& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<CNNNeuron>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<CNNNeuronGradient>, 1> kGradientCandidates = {{{"plain", acceptsAll, runGradientPlain}}};
-
 }  // namespace
 
 void run(const CNNNeuron& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNNeuron, runPlain>, operation, context, explainer);
 }
 
 void run(const CNNNeuronGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kGradientCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNNeuronGradient, runGradientPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

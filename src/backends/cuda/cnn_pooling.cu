@@ -123,17 +123,9 @@ struct PixelGradient {
   /// Calls f(i, j) for every output and tap that reads the pixel.
   template <class F>
   __device__ void forEachReader(std::size_t y, std::size_t x, ImageEdgeMode edgeMode, F&& f) const {
-    const Positions rows = positionsOf(y, pool.source.height, edgeMode);
-    const Positions columns = positionsOf(x, pool.source.width, edgeMode);
-    for (std::size_t q = 0; q < pool.window.y.taps; ++q) {
-      const Outputs is = outputsOf(pool.window.y, q, rows, gradient.height);
-      for (std::ptrdiff_t i = is.first; i <= is.last; ++i) {
-        for (std::size_t p = 0; p < pool.window.x.taps; ++p) {
-          const Outputs js = outputsOf(pool.window.x, p, columns, gradient.width);
-          for (std::ptrdiff_t j = js.first; j <= js.last; ++j) f(i, j);
-        }
-      }
-    }
+    const ReversedWindow reversed{pool.window,       edgeMode,        pool.source.height,
+                                  pool.source.width, gradient.height, gradient.width};
+    reversed.forEachReader(y, x, [&](std::size_t, std::size_t, std::size_t i, std::size_t j) { f(i, j); });
   }
 
   __device__ double ofAverage(std::size_t n, std::size_t y, std::size_t x, std::size_t c) const {
@@ -262,14 +254,13 @@ void runDisjoint(const CNNPoolingGradient& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<CNNPooling>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<CNNPoolingGradient>, 2> kGradientCandidates = {
     {{"windows side by side", refusesDisjoint, runDisjoint}, {"plain", acceptsAll, runGradientPlain}}};
 
 }  // namespace
 
 void run(const CNNPooling& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNPooling, runPlain>, operation, context, explainer);
 }
 
 void run(const CNNPoolingGradient& operation, Context& context, Explainer* explainer) {

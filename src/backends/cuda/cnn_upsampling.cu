@@ -75,18 +75,14 @@ void runGradientPlain(const CNNUpsamplingGradient& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<CNNUpsampling>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<CNNUpsamplingGradient>, 1> kGradientCandidates = {
-    {{"plain", acceptsAll, runGradientPlain}}};
-
 }  // namespace
 
 void run(const CNNUpsampling& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNUpsampling, runPlain>, operation, context, explainer);
 }
 
 void run(const CNNUpsamplingGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kGradientCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<CNNUpsamplingGradient, runGradientPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <memory>
+#include <new>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -26,18 +28,74 @@ struct Failure {
   }
 };
 
+/// Whether an error is one after which every call fails until the process ends.
+constexpr bool losesDevice(cudaError_t error) {
+  switch (error) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorExternalDevice:
+      return true;
+    default:
+      return false;
+  }
+}
+
 inline void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
-  const bool isMemory = error == cudaErrorMemoryAllocation;
-  if (isMemory) cudaGetLastError();  // not sticky: the device is as good as before
-  throw Failure(isMemory ? Status::Code::outOfMemory : Status::Code::device, what, cudaGetErrorString(error));
+  if (losesDevice(error)) throw Failure(Status::Code::lost, what, cudaGetErrorString(error));
+  cudaGetLastError();  // not sticky: the device is as good as before
+  throw Failure(error == cudaErrorMemoryAllocation ? Status::Code::outOfMemory : Status::Code::device, what,
+                cudaGetErrorString(error));
 }
+
+/// A function at the boundary: what is thrown inside comes out as a status.
+template <class F>
+Status statusOf(F f) {
+  try {
+    f();
+    return {};
+  } catch (const Failure& failure) {
+    return failure.status;
+  } catch (const std::bad_alloc&) {
+    return Failure(Status::Code::outOfMemory, "Host memory is not there", "the module asked for it").status;
+  } catch (const std::exception& exception) {
+    return Failure(Status::Code::device, "The CUDA module failed", exception.what()).status;
+  }
+}
+
+/// Gives the driver back what pools and idle queues of all devices hold and nobody uses.
+void releaseUnusedMemory();
 
 /// Device memory that lives until the owner goes.
 class DeviceBlock {
  public:
   explicit DeviceBlock(std::size_t bytes) : bytes_(bytes) {
-    check(cudaMalloc(&address_, bytes), "Scratch memory is not there");
+    cudaError_t error = cudaMalloc(&address_, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      releaseUnusedMemory();
+      error = cudaMalloc(&address_, bytes);
+    }
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      char detail[64];
+      std::snprintf(detail, sizeof(detail), "%zu bytes are asked for", bytes);
+      throw Failure(Status::Code::outOfMemory, "Scratch memory is not there", detail);
+    }
+    check(error, "Scratch memory is not there");
   }
   ~DeviceBlock() { cudaFree(address_); }
   DeviceBlock(const DeviceBlock&) = delete;
@@ -91,7 +149,8 @@ class Scratch {
 ///
 /// Launching has three modes. `launch` starts kernels on the stream; `capture` does the same while the stream is being
 /// captured and notes each kernel's node; `patch` gives the noted nodes of a captured graph the arguments of an
-/// operation of the same shape with other addresses or factors.
+/// operation of the same shape with other addresses or factors, or, without a graph, only finds out whether they are
+/// nodes of the same kernels.
 class Context {
  public:
   enum class Mode { launch, capture, patch };
@@ -121,8 +180,8 @@ class Context {
   std::uint32_t operation = 0;         // its place in the command buffer
   std::vector<Node>* nodes = nullptr;  // captured, or to be patched
   std::size_t nextNode = 0;
-  cudaGraphExec_t graph = nullptr;
-  bool isPatched = true;  // false: the nodes do not fit, and the graph is of no use any more
+  cudaGraphExec_t graph = nullptr;  // to be patched; nil: the nodes are only compared
+  bool isPatched = true;            // false: the nodes do not fit, and the graph is of no use any more
 
   template <class T>
   T* scratch(std::size_t count) {

@@ -48,6 +48,8 @@ class CudaDevice final : public detail::DeviceImplementation {
 
   bool isHostVisible() const override { return false; }
 
+  void requireUsable() const override { require(module_.health(), "using"); }
+
   Ref<detail::Storage> allocate(std::size_t bytes, bool zeroed) override {
     const std::size_t length = bytes == 0 ? 1 : bytes;  // so that every storage has an address of its own
     std::byte* address = nullptr;
@@ -57,25 +59,23 @@ class CudaDevice final : public detail::DeviceImplementation {
       status = module_.allocate(length, zeroed, address);
     }
     if (status.code == Status::Code::outOfMemory) throw outOfMemory(bytes);
-    require(status, "allocating memory");
+    require(status, "allocating memory on");
     return Ref<detail::Storage>(new CudaStorage(Ref<DeviceImplementation>(this), module_, address, length));
   }
 
   void copyToDevice(std::byte* device, std::size_t devicePitch, const std::byte* host, std::size_t hostPitch,
                     detail::ByteRectangle size) override {
-    require(module_.copyToDevice(device, devicePitch, host, hostPitch, size.rowLength, size.rows),
-            "copying to the device");
+    require(module_.copyToDevice(device, devicePitch, host, hostPitch, size.rowLength, size.rows), "copying to");
   }
 
   void copyToHost(std::byte* host, std::size_t hostPitch, const std::byte* device, std::size_t devicePitch,
                   detail::ByteRectangle size) override {
-    require(module_.copyToHost(host, hostPitch, device, devicePitch, size.rowLength, size.rows),
-            "copying from the device");
+    require(module_.copyToHost(host, hostPitch, device, devicePitch, size.rowLength, size.rows), "copying from");
   }
 
   Ref<detail::Executor> makeExecutor() override {
     ModuleQueue* queue = nullptr;
-    require(module_.makeQueue(queue), "making a command queue");
+    require(module_.makeQueue(queue), "making a command queue of");
     return detail::makeRef<CudaExecutor>(*this, *queue);
   }
 
@@ -89,7 +89,7 @@ class CudaDevice final : public detail::DeviceImplementation {
 
  private:
   void require(const Status& status, const char* step) const {
-    if (!status.isOk()) throw errorOf(status).during(fmt::format("{} {}", step, name()));
+    if (!status.isOk()) throw errorOf(status).during(fmt::format("{} device {}", step, name()));
   }
 
   Error outOfMemory(std::size_t bytes) const {

@@ -86,6 +86,8 @@ std::optional<Error> CudaExecutor::end(const Submitted& submitted) {
   std::size_t violated = ModuleQueue::kNone;
   const Status waited = queue_.wait(submitted.submission.ticket, violated);
   const auto& commandBuffer = *submitted.commandBuffer;
+  // What earlier command buffers left may be what the next one needs.
+  if (submitted.status.code == Status::Code::outOfMemory) device_.releaseCachedBlocks();
   if (!submitted.status.isOk()) return located(errorOf(submitted.status), commandBuffer, submitted.submission.failed);
   if (!waited.isOk()) return located(errorOf(waited), commandBuffer, ModuleQueue::kNone);
   if (violated < commandBuffer.records().size()) {

@@ -23,6 +23,7 @@ class CudaExecutor final : public detail::Executor {
   void submit(detail::Ref<detail::CommandBufferImplementation> commandBuffer) override;
 
   QueueStatistics statistics() const { return queue_.statistics(); }
+  ModuleQueue& queue() const { return queue_; }
 
  private:
   struct Submitted {

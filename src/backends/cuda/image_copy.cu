@@ -37,22 +37,18 @@ void runReshape(const NNReshape& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<ImageCopy>, 1> kCopyCandidates = {{{"plain", acceptsAll, runCopy}}};
-constexpr std::array<Candidate<ImageFill>, 1> kFillCandidates = {{{"plain", acceptsAll, runFill}}};
-constexpr std::array<Candidate<NNReshape>, 1> kReshapeCandidates = {{{"plain", acceptsAll, runReshape}}};
-
 }  // namespace
 
 void run(const ImageCopy& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCopyCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<ImageCopy, runCopy>, operation, context, explainer);
 }
 
 void run(const ImageFill& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kFillCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<ImageFill, runFill>, operation, context, explainer);
 }
 
 void run(const NNReshape& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kReshapeCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<NNReshape, runReshape>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

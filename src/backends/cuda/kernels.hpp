@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backends/cuda/context.hpp"
+#include "backends/cuda/groups.hpp"
 #include "operations/operation.hpp"
 
 #include <array>
@@ -29,6 +30,10 @@ template <class Operation>
 const char* acceptsAll(const Operation&, const Context&) {
   return nullptr;
 }
+
+/// The list of an operation that has but one implementation.
+template <class Operation, void (*kRun)(const Operation&, Context&)>
+constexpr std::array<Candidate<Operation>, 1> kPlainOnly = {{{"plain", acceptsAll, kRun}}};
 
 /// Runs the first candidate that accepts, or, given an explainer, only tells which one would.
 template <class Operation, std::size_t kCount>
@@ -71,6 +76,8 @@ void run(const operations::OptimizerStochasticGradientDescent& operation, Contex
          Explainer* explainer = nullptr);
 void run(const operations::OptimizerRMSProp& operation, Context& context, Explainer* explainer = nullptr);
 void run(const operations::OptimizerAdam& operation, Context& context, Explainer* explainer = nullptr);
+/// One launch for updates that are a group of `groupsOf`; results are those of one launch each, to the bit.
+void runTogether(Operations updates, Context& context);
 
 void run(const operations::CNNNeuron& operation, Context& context, Explainer* explainer = nullptr);
 void run(const operations::CNNNeuronGradient& operation, Context& context, Explainer* explainer = nullptr);

@@ -1,5 +1,6 @@
 #include "backends/cuda/memory.hpp"
 
+#include "backends/cuda/driver.hpp"
 #include "backends/cuda/kernels.hpp"
 #include "backends/cuda/queue.hpp"
 
@@ -12,19 +13,24 @@
 namespace metalloid::cuda {
 namespace {
 
-template <class F>
-Status guarded(F f) {
-  try {
-    f();
-    return {};
-  } catch (const Failure& failure) {
-    return failure.status;
-  } catch (const std::exception& exception) {
-    return Failure(Status::Code::outOfMemory, "The CUDA module failed", exception.what()).status;
+/// Those that have been opened; they live as long as the process.
+struct OpenDevices {
+  std::mutex mutex;
+  std::vector<DeviceMemory*> devices;
+
+  static OpenDevices& shared() {
+    static OpenDevices& devices = *new OpenDevices;
+    return devices;
   }
-}
+};
 
 }  // namespace
+
+void releaseUnusedMemory() {
+  auto& open = OpenDevices::shared();
+  std::scoped_lock lock(open.mutex);
+  for (DeviceMemory* const device : open.devices) device->releaseUnused();
+}
 
 DeviceMemory::DeviceMemory(int index) : index_(index) {
   use();
@@ -52,6 +58,32 @@ DeviceMemory::DeviceMemory(int index) : index_(index) {
   check(cudaMemPoolCreate(&pool_, &pool), "A memory pool cannot be made");
   std::uint64_t keepAll = std::numeric_limits<std::uint64_t>::max();
   check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keepAll), "A memory pool cannot be set up");
+  auto& open = OpenDevices::shared();
+  std::scoped_lock lock(open.mutex);
+  open.devices.push_back(this);
+}
+
+Status DeviceMemory::health() const {
+  if (!isLost_) return {};
+  std::scoped_lock lock(lostMutex_);
+  return lost_;
+}
+
+/// Keeps the first cause; later failures of a lost device are told with it.
+Status DeviceMemory::noticed(const Status& failed) {
+  // Libraries tell that a call failed, not that the device is gone.
+  const bool isLost = failed.code == Status::Code::lost ||
+                      (failed.code == Status::Code::device && losesDevice(cudaStreamQuery(stream_)));
+  if (!isLost) return failed;
+  std::scoped_lock lock(lostMutex_);
+  if (!isLost_) {
+    lost_.code = Status::Code::lost;
+    std::snprintf(lost_.message, sizeof(lost_.message),
+                  "Device cuda:%d is lost until the process starts anew. What failed first: %.*s", index_,
+                  static_cast<int>(sizeof(lost_.message)) - 100, failed.message);
+    isLost_ = true;
+  }
+  return lost_;
 }
 
 void DeviceMemory::use() const { check(cudaSetDevice(index_), "The device cannot be used"); }
@@ -64,19 +96,19 @@ void DeviceMemory::waitFor(cudaStream_t stream) {
 }
 
 Status DeviceMemory::allocate(std::size_t bytes, bool zeroed, std::byte*& address) {
+  const Status status = allocateFromPool(bytes, zeroed, address);
+  if (status.code != Status::Code::outOfMemory) return status;
+  // What is free but in pieces, or in queues that nobody uses, goes back to the driver, which can put it together.
+  releaseUnused();
+  return allocateFromPool(bytes, zeroed, address);
+}
+
+Status DeviceMemory::allocateFromPool(std::size_t bytes, bool zeroed, std::byte*& address) {
   return guarded([&] {
     use();
     std::scoped_lock lock(mutex_);
     void* memory = nullptr;
-    cudaError_t error = cudaMallocFromPoolAsync(&memory, bytes, pool_, stream_);
-    if (error == cudaErrorMemoryAllocation) {
-      // What is free but in pieces goes back to the driver, which can put it together.
-      cudaGetLastError();
-      cudaStreamSynchronize(stream_);
-      cudaMemPoolTrimTo(pool_, 0);
-      error = cudaMallocFromPoolAsync(&memory, bytes, pool_, stream_);
-    }
-    check(error, "Device memory is not there");
+    check(cudaMallocFromPoolAsync(&memory, bytes, pool_, stream_), "Device memory is not there");
     address = static_cast<std::byte*>(memory);
     held_.emplace(address, bytes);
     if (zeroed) check(cudaMemsetAsync(memory, 0, bytes, stream_), "Device memory cannot be cleared");
@@ -91,6 +123,18 @@ void DeviceMemory::free(std::byte* address) {
     held_.erase(address);
     check(cudaFreeAsync(address, stream_), "Device memory cannot be given back");
   });
+}
+
+void DeviceMemory::releaseUnused() {
+  decltype(idleQueues_) queues;
+  {
+    std::scoped_lock lock(queuesMutex_);
+    queues.swap(idleQueues_);
+  }
+  queues.clear();
+  std::scoped_lock lock(mutex_);
+  cudaStreamSynchronize(stream_);
+  cudaMemPoolTrimTo(pool_, 0);
 }
 
 MemoryInformation DeviceMemory::memory() {
@@ -172,7 +216,7 @@ Status DeviceMemory::copyToHost(std::byte* host, std::size_t hostPitch, const st
 }
 
 Status DeviceMemory::makeQueue(ModuleQueue*& queue) {
-  return guarded([&] {
+  const auto make = [&] {
     use();
     {
       std::scoped_lock lock(queuesMutex_);
@@ -183,14 +227,18 @@ Status DeviceMemory::makeQueue(ModuleQueue*& queue) {
       }
     }
     queue = new Queue(*this, context_);
-  });
+  };
+  const Status status = guarded(make);
+  if (status.code != Status::Code::outOfMemory) return status;
+  releaseUnused();  // streams take memory, too
+  return guarded(make);
 }
 
 void DeviceMemory::keep(Queue* queue) {
   std::unique_ptr<Queue> owned(queue);
   std::scoped_lock lock(queuesMutex_);
   constexpr std::size_t kMost = 4;
-  if (idleQueues_.size() < kMost) idleQueues_.push_back(std::move(owned));
+  if (!isLost_ && idleQueues_.size() < kMost) idleQueues_.push_back(std::move(owned));
 }
 
 const char* DeviceMemory::explain(const operations::Operation& operation, void* context,
@@ -211,7 +259,7 @@ class CudaModule final : public Module {
   }
 
   Status openDevice(int index, ModuleDevice*& device) override {
-    return guarded([&] { device = new DeviceMemory(index); });
+    return statusOf([&] { device = new DeviceMemory(index); });
   }
 };
 
@@ -223,7 +271,11 @@ extern "C" __attribute__((visibility("default"))) Module* metalloidCudaModule(st
     return nullptr;
   };
   if (version != kModuleVersion) return refuse("The CUDA module", "it is of another version of the library");
-  int count = 0;
+  int driver = 0, runtime = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  *status = driverStatus(driver, runtime);
+  if (!status->isOk()) return nullptr;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) return refuse("CUDA does not work here", cudaGetErrorString(error));
   if (count == 0) return refuse("CUDA does not work here", "there is no device");

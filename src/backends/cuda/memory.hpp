@@ -2,6 +2,7 @@
 
 #include "backends/cuda/context.hpp"
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@ class DeviceMemory final : public ModuleDevice {
   explicit DeviceMemory(int index);
 
   DeviceInformation information() const override { return information_; }
+  Status health() const override;
   Status allocate(std::size_t bytes, bool zeroed, std::byte*& address) override;
   void free(std::byte* address) override;
   Status copyToDevice(std::byte* device, std::size_t devicePitch, const std::byte* host, std::size_t hostPitch,
@@ -40,6 +42,17 @@ class DeviceMemory final : public ModuleDevice {
   /// Takes back a queue that nobody uses any more.
   void keep(Queue* queue);
 
+  /// Gives the driver back what the pool and idle queues hold and nobody uses.
+  void releaseUnused();
+
+  /// A function at the boundary; does nothing when the device is lost, and notices when it is lost in it.
+  template <class F>
+  Status guarded(F f) {
+    if (const Status known = health(); !known.isOk()) return known;
+    const Status status = statusOf(f);
+    return status.isOk() ? status : noticed(status);
+  }
+
  private:
   /// Pinned memory that an upload passes through.
   struct Stage {
@@ -54,6 +67,8 @@ class DeviceMemory final : public ModuleDevice {
   template <class F>
   void forEachChunk(std::size_t rowLength, std::size_t rows, F f);
   void noteWork();
+  Status allocateFromPool(std::size_t bytes, bool zeroed, std::byte*& address);
+  Status noticed(const Status& failed);
 
   int index_;
   DeviceInformation information_;
@@ -65,6 +80,9 @@ class DeviceMemory final : public ModuleDevice {
   Stage stages_[kStages];
   std::size_t nextStage_ = 0;
   std::map<std::byte*, std::size_t> held_;
+  std::atomic<bool> isLost_ = false;
+  mutable std::mutex lostMutex_;
+  Status lost_;  // of what was noticed first
   std::mutex queuesMutex_;
   std::vector<std::unique_ptr<Queue>> idleQueues_;
 };

@@ -11,14 +11,14 @@
 namespace metalloid::cuda {
 
 /// Raised with every change of this file or of an operation.
-inline constexpr std::uint32_t kModuleVersion = 1;
+inline constexpr std::uint32_t kModuleVersion = 2;
 
 /// The name of the one function that the module exports; its type is `ModuleEntry`.
 inline constexpr const char* kModuleEntry = "metalloidCudaModule";
 
 /// How a call ended.
 struct Status {
-  enum class Code : int { ok, outOfMemory, device } code = Code::ok;
+  enum class Code : int { ok, outOfMemory, device, lost } code = Code::ok;
   char message[384] = {};  // a full sentence unless ok
 
   bool isOk() const { return code == Code::ok; }
@@ -71,9 +71,14 @@ class ModuleQueue {
   ~ModuleQueue() = default;
 };
 
+/// A device is lost when a kernel faults or the hardware fails: the driver lets this process do nothing more with it.
+/// All calls then end in `Status::Code::lost` and the first cause; what they would give back goes with the process.
 class ModuleDevice {
  public:
   virtual DeviceInformation information() const = 0;
+
+  /// Whether it is lost, as far as any call has noticed.
+  virtual Status health() const = 0;
 
   // Memory, in the order of these calls and before whatever is submitted later; from any thread.
 

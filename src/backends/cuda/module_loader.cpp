@@ -19,9 +19,15 @@ void addPlacesNear(const std::filesystem::path& file, std::vector<std::filesyste
   places.insert(places.end(), {folder, folder.parent_path(), folder.parent_path() / "lib"});
 }
 
+/// The file that the user names; nil for none.
+const char* namedFile() {
+  const char* const path = std::getenv("METALLOID_CUDA_MODULE");
+  return path && *path ? path : nullptr;
+}
+
 /// Where the module may lie, the likeliest first; a bare file name leaves the search to the system.
 std::vector<std::filesystem::path> places() {
-  if (const char* path = std::getenv("METALLOID_CUDA_MODULE"); path && *path) return {path};
+  if (const char* const path = namedFile()) return {path};
   std::vector<std::filesystem::path> folders;
   Dl_info library{};
   if (dladdr(reinterpret_cast<const void*>(&loadModule), &library) != 0 && library.dli_fname) {
@@ -45,8 +51,10 @@ std::vector<std::filesystem::path> places() {
 }  // namespace
 
 LoadedModule loadModule() {
-  // Before the module, whose libraries are large: most machines without a GPU have no driver.
-  if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) return {nullptr, "there is no NVIDIA driver (libcuda.so.1)"};
+  // Before the module, whose libraries are large: most machines without a GPU have no driver. A file that is named is
+  // wanted: what is wrong with it matters more.
+  if (!namedFile() && !dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL))
+    return {nullptr, "there is no NVIDIA driver (libcuda.so.1)"};
   void* library = nullptr;
   std::string reason;
   for (const auto& place : places()) {
@@ -56,7 +64,7 @@ LoadedModule loadModule() {
   }
   if (!library) return {nullptr, fmt::format("the module cannot be loaded ({})", reason)};
   const auto entry = reinterpret_cast<ModuleEntry>(dlsym(library, kModuleEntry));
-  if (!entry) return {nullptr, fmt::format("the module has no {}", kModuleEntry)};
+  if (!entry) return {nullptr, fmt::format("the module has no {}: it is none", kModuleEntry)};
   Status status;
   Module* const module = entry(kModuleVersion, &status);
   return {module, module ? "" : status.message};

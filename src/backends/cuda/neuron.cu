@@ -122,14 +122,13 @@ void runOnePass(const MatrixNeuronGradient& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<MatrixNeuron>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<MatrixNeuronGradient>, 2> kGradientCandidates = {
     {{"one pass", refusesOnePass, runOnePass}, {"plain", acceptsAll, runGradientPlain}}};
 
 }  // namespace
 
 void run(const MatrixNeuron& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<MatrixNeuron, runPlain>, operation, context, explainer);
 }
 
 void run(const MatrixNeuronGradient& operation, Context& context, Explainer* explainer) {

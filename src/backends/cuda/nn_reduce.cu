@@ -99,23 +99,18 @@ void runMeanGradient(const NNReductionSpatialMeanGradient& o, Context& context) 
   });
 }
 
-constexpr std::array<Candidate<NNReduce>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<NNReduceWeighted>, 1> kWeightedCandidates = {{{"plain", acceptsAll, runWeighted}}};
-constexpr std::array<Candidate<NNReductionSpatialMeanGradient>, 1> kMeanGradientCandidates = {
-    {{"plain", acceptsAll, runMeanGradient}}};
-
 }  // namespace
 
 void run(const NNReduce& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<NNReduce, runPlain>, operation, context, explainer);
 }
 
 void run(const NNReduceWeighted& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kWeightedCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<NNReduceWeighted, runWeighted>, operation, context, explainer);
 }
 
 void run(const NNReductionSpatialMeanGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kMeanGradientCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<NNReductionSpatialMeanGradient, runMeanGradient>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -285,20 +285,11 @@ void addPatches(const MatrixView& matrix, const Patches& patches, const PatchTar
   forEachElement(context, walk, [=] __device__(std::size_t n, std::size_t v, std::size_t u, std::size_t c) {
     double sum = 0;
     if (v + firstY < height && u + firstX < width) {
-      const Positions rows = positionsOf(v + firstY, height, p.edgeMode);
-      const Positions columns = positionsOf(u + firstX, width, p.edgeMode);
-      for (std::size_t q = 0; q < p.window.y.taps; ++q) {
-        const Outputs js = outputsOf(p.window.y, q, rows, p.height);
-        for (std::ptrdiff_t j = js.first; j <= js.last; ++j) {
-          for (std::size_t t = 0; t < p.window.x.taps; ++t) {
-            const Outputs is = outputsOf(p.window.x, t, columns, p.width);
-            for (std::ptrdiff_t i = is.first; i <= is.last; ++i) {
-              const std::byte* const row = matrix.data + ((n * p.height + j) * p.width + i) * matrix.rowBytes;
-              sum += reinterpret_cast<const float*>(row)[(q * p.window.x.taps + t) * p.channels + c];
-            }
-          }
-        }
-      }
+      const ReversedWindow reversed{p.window, p.edgeMode, height, width, p.height, p.width};
+      reversed.forEachReader(v + firstY, u + firstX, [&](std::size_t q, std::size_t t, std::size_t j, std::size_t i) {
+        const std::byte* const row = matrix.data + ((n * p.height + j) * p.width + i) * matrix.rowBytes;
+        sum += reinterpret_cast<const float*>(row)[(q * p.window.x.taps + t) * p.channels + c];
+      });
     }
     set(result, n, v, u, p.firstChannel + c, sum);
   });

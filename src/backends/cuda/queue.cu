@@ -3,10 +3,7 @@
 #include "backends/cuda/kernels.hpp"
 #include "backends/cuda/memory.hpp"
 
-#include <exception>
-#include <iterator>
-#include <type_traits>
-#include <utility>
+#include <algorithm>
 #include <variant>
 
 namespace metalloid::cuda {
@@ -14,22 +11,8 @@ namespace {
 
 using operations::Operation;
 
-constexpr std::size_t kRecordings = 16;
-
-/// A function at the boundary: what is thrown inside comes out as a status.
-template <class F>
-Status guarded(F f) {
-  try {
-    f();
-    return {};
-  } catch (const Failure& failure) {
-    return failure.status;
-  } catch (const std::bad_alloc&) {
-    return Failure(Status::Code::outOfMemory, "Host memory is not there", "the module asked for it").status;
-  } catch (const std::exception& exception) {
-    return Failure(Status::Code::device, "The CUDA module failed", exception.what()).status;
-  }
-}
+// Batches and temporaries take turns with a few buffers each; together they make the product of the two.
+constexpr std::size_t kRecordings = 64;
 
 /// Whether an operation reads values that only its execution can check.
 bool isChecked(const Operation& operation) {
@@ -39,23 +22,6 @@ bool isChecked(const Operation& operation) {
     return copy->offsets || copy->rowPermute || copy->columnPermute;
   }
   return false;
-}
-
-template <class O, class... Others>
-constexpr bool isOneOf = (std::is_same_v<O, Others> || ...);
-
-/// Whether all of an operation's launches are of our own kernels, whose arguments can be changed in a graph. Those of
-/// libraries cannot, nor can the memory copies and fills that are nodes of their own.
-bool isPatchable(const Operation& operation) {
-  return std::visit(
-      []<class O>(const O&) {
-        using namespace operations;
-        return !isOneOf<O, MatrixFullyConnected, MatrixFullyConnectedGradientForData,
-                        MatrixFullyConnectedGradientForWeightsAndBias, MatrixMultiplication, MatrixCopy,
-                        MatrixBatchNormalization, MatrixBatchNormalizationGradient, CNNConvolution,
-                        CNNConvolutionGradientForData, CNNConvolutionGradientForWeightsAndBias>;
-      },
-      operation);
 }
 
 }  // namespace
@@ -73,7 +39,9 @@ void Context::launchPointers(Extra extra, const void* kernel, dim3 grid, dim3 bl
     parameters.blockDim = block;
     parameters.sharedMemBytes = static_cast<unsigned>(extra.sharedBytes);
     parameters.kernelParams = pointers;
-    isPatched = cudaGraphExecKernelNodeSetParams(graph, (*nodes)[nextNode++].node, &parameters) == cudaSuccess;
+    const cudaGraphNode_t node = (*nodes)[nextNode++].node;
+    if (!graph) return;
+    isPatched = cudaGraphExecKernelNodeSetParams(graph, node, &parameters) == cudaSuccess;
     if (!isPatched) cudaGetLastError();
     return;
   }
@@ -97,7 +65,8 @@ void Context::launchPointers(Extra extra, const void* kernel, dim3 grid, dim3 bl
   if (count == 1) nodes->push_back({*last, kernel});
 }
 
-Queue::Queue(DeviceMemory& memory, const Context& context) : memory_(memory), context_(context) {
+Queue::Queue(DeviceMemory& memory, const Context& context)
+    : memory_(memory), context_(context), recordings_(kRecordings) {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "A stream cannot be made");
   words_ = std::make_unique<DeviceBlock>(256 + Context::kCounters * sizeof(std::uint32_t));
   check(cudaMemsetAsync(words_->address(), 0, words_->bytes(), stream_), "Device memory cannot be cleared");
@@ -147,14 +116,19 @@ Status Queue::submit(const Operation* const* operations, std::size_t count, Subm
   Slot& slot = slots_[submission.ticket % kInFlight];
   slot.isChecked = false;
   for (std::size_t i = 0; i < count; ++i) slot.isChecked = slot.isChecked || isChecked(*operations[i]);
-  const Status status = guarded([&] {
+  launching_ = kNone;
+  const Status status = memory_.guarded([&] {
     memory_.use();
     memory_.waitFor(stream_);
     check(cudaMemsetAsync(context_.violation, 0xff, sizeof(std::uint32_t), stream_),
           "A device operation did not start");
-    launchAll(operations, count, submission);
+    const Execution execution = recordings_.run({operations, count}, *this);
+    std::scoped_lock lock(mutex_);
+    if (execution == Execution::captured) ++statistics_.graphCaptures;
+    if (execution != Execution::launched) ++statistics_.graphReplays;
   });
-  const Status ending = guarded([&] {
+  if (!status.isOk()) submission.failed = launching_;
+  const Status ending = memory_.guarded([&] {
     if (slot.isChecked) {
       check(cudaMemcpyAsync(slot.violation, context_.violation, sizeof(std::uint32_t), cudaMemcpyDeviceToHost, stream_),
             "A device operation did not start");
@@ -167,7 +141,7 @@ Status Queue::submit(const Operation* const* operations, std::size_t count, Subm
 Status Queue::wait(std::uint64_t ticket, std::size_t& violated) {
   Slot& slot = slots_[ticket % kInFlight];
   violated = kNone;
-  const Status status = guarded([&] {
+  const Status status = memory_.guarded([&] {
     memory_.use();
     check(cudaEventSynchronize(slot.ended), "The work on the device failed");
     if (slot.isChecked && *slot.violation != Context::kNoViolation) violated = *slot.violation;
@@ -180,94 +154,71 @@ Status Queue::wait(std::uint64_t ticket, std::size_t& violated) {
   return status;
 }
 
-void Queue::launchOne(const Operation& operation, std::size_t place) {
+void Queue::launchGroup(Operations operations, std::span<const std::uint32_t> places) {
   scratch_.reset();
-  context_.operation = static_cast<std::uint32_t>(place);
+  launching_ = places.front();
+  context_.operation = places.front();
   context_.nextNode = 0;
-  std::visit([this](const auto& o) { run(o, context_); }, operation);
+  if (places.size() == 1) {
+    std::visit([this](const auto& o) { run(o, context_); }, *operations[places.front()]);
+  } else {
+    const Operation* together[kMostInGroup];
+    for (std::size_t i = 0; i < places.size(); ++i) together[i] = operations[places[i]];
+    runTogether({together, places.size()}, context_);
+  }
+  launching_ = kNone;
 }
 
-void Queue::launchAll(const Operation* const* operations, std::size_t count, Submission& submission) {
-  const auto found = find(operations, count);
-  if (found != recordings_.end()) {
-    recordings_.splice(recordings_.begin(), recordings_, found);
-    Recording& recording = recordings_.front();
-    if (!recording.graph || patch(recording, operations)) {
-      for (std::size_t i = 0; i < count; ++i) recording.operations[i] = *operations[i];
-      if (!recording.graph) capture(recording, submission);
-      check(cudaGraphLaunch(recording.graph, stream_), "A captured command buffer did not start");
-      ++statistics_.graphReplays;
-      return;
-    }
-    recordings_.pop_front();  // half patched
-  }
+void Queue::launch(Operations operations) {
   context_.mode = Context::Mode::launch;
-  for (std::size_t i = 0; i < count; ++i) {
-    submission.failed = i;
-    launchOne(*operations[i], i);
-  }
-  submission.failed = kNone;
-  if (count < 2) return;  // a graph of one operation costs what its launch does
-  Recording& recording = recordings_.emplace_front();
-  for (std::size_t i = 0; i < count; ++i) recording.operations.push_back(*operations[i]);
-  if (recordings_.size() > kRecordings) recordings_.pop_back();
+  const Groups groups = groupsOf(operations);
+  for (std::size_t g = 0; g < groups.size(); ++g) launchGroup(operations, groups[g]);
 }
 
-Queue::Recordings::iterator Queue::find(const Operation* const* operations, std::size_t count) {
-  const auto equals = [&](const Recording& recording, bool exactly) {
-    if (recording.operations.size() != count) return false;
-    for (std::size_t i = 0; i < count; ++i) {
-      const Operation& operation = *operations[i];
-      if (recording.operations[i].index() != operation.index()) return false;
-      if ((exactly || !isPatchable(operation)) && !(recording.operations[i] == operation)) return false;
-    }
-    return true;
-  };
-  const auto same = std::find_if(recordings_.begin(), recordings_.end(),
-                                 [&](const Recording& recording) { return equals(recording, true); });
-  if (same != recordings_.end()) return same;
-  return std::find_if(recordings_.begin(), recordings_.end(),
-                      [&](const Recording& recording) { return equals(recording, false); });
-}
-
-bool Queue::patch(Recording& recording, const Operation* const* operations) {
-  context_.mode = Context::Mode::patch;
-  context_.graph = recording.graph;
-  context_.isPatched = true;
-  for (std::size_t i = 0; i < recording.operations.size(); ++i) {
-    if (recording.operations[i] == *operations[i]) continue;
-    context_.nodes = &recording.nodes[i];
-    launchOne(*operations[i], i);
-    if (!context_.isPatched || context_.nextNode != recording.nodes[i].size()) return false;
-  }
-  return true;
-}
-
-void Queue::capture(Recording& recording, Submission& submission) {
+std::unique_ptr<CapturedCommands> Queue::capture(Operations operations) {
+  auto captured = std::make_unique<CapturedCommands>();
+  captured->groups = groupsOf(operations);
+  captured->nodes.resize(captured->groups.size());
   context_.mode = Context::Mode::capture;
-  recording.nodes.resize(recording.operations.size());
   // Relaxed: other threads and our scratch memory may allocate meanwhile.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "A capture did not start");
   try {
-    for (std::size_t i = 0; i < recording.operations.size(); ++i) {
-      submission.failed = i;
-      recording.nodes[i].clear();
-      context_.nodes = &recording.nodes[i];
-      launchOne(recording.operations[i], i);
+    for (std::size_t g = 0; g < captured->groups.size(); ++g) {
+      context_.nodes = &captured->nodes[g];
+      launchGroup(operations, captured->groups[g]);
     }
   } catch (...) {
-    cudaGraph_t graph = nullptr;
-    cudaStreamEndCapture(stream_, &graph);
-    if (graph) cudaGraphDestroy(graph);
+    cudaStreamEndCapture(stream_, &captured->graph);
     cudaGetLastError();
     throw;
   }
-  submission.failed = kNone;
-  if (recording.captured) cudaGraphDestroy(std::exchange(recording.captured, nullptr));  // of a failed attempt
-  check(cudaStreamEndCapture(stream_, &recording.captured), "A capture did not end");
-  check(cudaGraphInstantiate(&recording.graph, recording.captured, 0),
+  check(cudaStreamEndCapture(stream_, &captured->graph), "A capture did not end");
+  check(cudaGraphInstantiate(&captured->executable, captured->graph, 0),
         "A captured command buffer cannot be instantiated");
-  ++statistics_.graphCaptures;
+  return captured;
+}
+
+/// Twice over what differs: a graph that is of another make must stay as it is.
+Patching Queue::patch(CapturedCommands& captured, const std::vector<Operation>& recorded, Operations operations) {
+  if (groupsOf(operations) != captured.groups) return Patching::refused;
+  context_.mode = Context::Mode::patch;
+  for (const cudaGraphExec_t graph : {cudaGraphExec_t{}, captured.executable}) {
+    context_.graph = graph;
+    context_.isPatched = true;
+    for (std::size_t g = 0; g < captured.groups.size(); ++g) {
+      const auto places = captured.groups[g];
+      if (std::all_of(places.begin(), places.end(), [&](auto i) { return recorded[i] == *operations[i]; })) continue;
+      context_.nodes = &captured.nodes[g];
+      launchGroup(operations, places);
+      if (!context_.isPatched || context_.nextNode != captured.nodes[g].size())
+        return graph ? Patching::broken : Patching::refused;
+    }
+  }
+  return Patching::done;
+}
+
+void Queue::replay(CapturedCommands& captured) {
+  check(cudaGraphLaunch(captured.executable, stream_), "A captured command buffer did not start");
 }
 
 }  // namespace metalloid::cuda

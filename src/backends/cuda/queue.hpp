@@ -1,24 +1,42 @@
 #pragma once
 
 #include "backends/cuda/context.hpp"
+#include "backends/cuda/groups.hpp"
 #include "backends/cuda/products.hpp"
+#include "backends/cuda/recordings.hpp"
 
 #include <condition_variable>
-#include <list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 namespace metalloid::cuda {
 
 class DeviceMemory;
 
+/// A captured command buffer: its graph, and the nodes of each group of operations that was launched together.
+struct CapturedCommands {
+  CapturedCommands() = default;
+  CapturedCommands(const CapturedCommands&) = delete;
+  CapturedCommands& operator=(const CapturedCommands&) = delete;
+  ~CapturedCommands() {
+    if (executable) cudaGraphExecDestroy(executable);
+    if (graph) cudaGraphDestroy(graph);
+  }
+
+  Groups groups;
+  std::vector<std::vector<Context::Node>> nodes;  // of each group
+  cudaGraph_t graph = nullptr;                    // whose nodes those are: they name what shall be patched
+  cudaGraphExec_t executable = nullptr;
+};
+
 /// A stream with its scratch memory and its captured graphs.
 ///
-/// The first command buffer of a kind is launched operation by operation; the second equal one is captured into a graph
-/// and from then on replayed. Operations that differ only in addresses or factors, as the results of a step that go
-/// to another place each time, are patched into the graph if they are made of our own kernels. Other operations at
-/// other addresses make another recording, so that work that takes turns with a few buffers has a graph for each.
+/// What comes again is replayed, as Recordings say. Operations that differ only in addresses or factors, as the results
+/// of a step that go to another place each time, are patched into the graph if they are made of our own kernels. Other
+/// operations at other addresses make another recording, so that work that takes turns with a few buffers has a graph
+/// for each.
 class Queue final : public ModuleQueue {
  public:
   /// `context` holds what belongs to the device.
@@ -30,23 +48,17 @@ class Queue final : public ModuleQueue {
   QueueStatistics statistics() const override;
   void release() override;
 
+  // What Recordings ask for.
+
+  void launch(Operations operations);
+  std::unique_ptr<CapturedCommands> capture(Operations operations);
+  Patching patch(CapturedCommands& captured, const std::vector<operations::Operation>& recorded, Operations operations);
+  void replay(CapturedCommands& captured);
+
+  cudaStream_t stream() const { return stream_; }
+  DeviceMemory& memory() const { return memory_; }
+
  private:
-  /// One command buffer that has been seen, and its graph once it has been seen twice.
-  struct Recording {
-    std::vector<operations::Operation> operations;
-    std::vector<std::vector<Context::Node>> nodes;  // of each operation
-    cudaGraph_t captured = nullptr;                 // whose nodes those are: they name what shall be patched in `graph`
-    cudaGraphExec_t graph = nullptr;
-
-    Recording() = default;
-    Recording(const Recording&) = delete;
-    Recording& operator=(const Recording&) = delete;
-    ~Recording() {
-      if (graph) cudaGraphExecDestroy(graph);
-      if (captured) cudaGraphDestroy(captured);
-    }
-  };
-
   /// What ends a submission.
   struct Slot {
     cudaEvent_t ended = nullptr;
@@ -54,13 +66,7 @@ class Queue final : public ModuleQueue {
     bool isChecked = false;
   };
 
-  using Recordings = std::list<Recording>;
-
-  void launchAll(const operations::Operation* const* operations, std::size_t count, Submission& submission);
-  void launchOne(const operations::Operation& operation, std::size_t place);
-  Recordings::iterator find(const operations::Operation* const* operations, std::size_t count);
-  bool patch(Recording& recording, const operations::Operation* const* operations);
-  void capture(Recording& recording, Submission& submission);
+  void launchGroup(Operations operations, std::span<const std::uint32_t> places);
 
   DeviceMemory& memory_;
   Context context_;
@@ -70,7 +76,8 @@ class Queue final : public ModuleQueue {
   std::unique_ptr<DeviceBlock> words_;  // the violation word, then the counters
   std::uint32_t* pinned_ = nullptr;
   Slot slots_[kInFlight];
-  Recordings recordings_;  // the one used last is in front
+  Recordings<CapturedCommands> recordings_;
+  std::size_t launching_ = kNone;  // the operation under way
 
   mutable std::mutex mutex_;
   std::condition_variable slotFreed_;

@@ -34,12 +34,10 @@ void runPlain(const MatrixRandom& o, Context& context) {
   });
 }
 
-constexpr std::array<Candidate<MatrixRandom>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-
 }  // namespace
 
 void run(const MatrixRandom& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<MatrixRandom, runPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

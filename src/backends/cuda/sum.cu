@@ -86,12 +86,10 @@ void runPlain(const MatrixSum& operation, Context& context) {
   }
 }
 
-constexpr std::array<Candidate<MatrixSum>, 1> kCandidates = {{{"plain", acceptsAll, runPlain}}};
-
 }  // namespace
 
 void run(const MatrixSum& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kCandidates, operation, context, explainer);
+  runOrExplain(kPlainOnly<MatrixSum, runPlain>, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -62,4 +62,26 @@ __device__ inline Outputs outputsOf(const WindowAxis& axis, const Positions& pos
   return {outputsOf(axis, axis.taps - 1, positions, count).first, outputsOf(axis, 0, positions, count).last};
 }
 
+/// Windows of `height` x `width` outputs over a source, read backwards.
+struct ReversedWindow {
+  Window window;
+  ImageEdgeMode edgeMode;
+  std::size_t sourceHeight, sourceWidth, height, width;
+
+  /// Calls f(q, p, j, i) for every tap (q, p) with which an output (j, i) reads pixel (y, x) of the source.
+  template <class F>
+  __device__ void forEachReader(std::size_t y, std::size_t x, F&& f) const {
+    const Positions rows = positionsOf(y, sourceHeight, edgeMode), columns = positionsOf(x, sourceWidth, edgeMode);
+    for (std::size_t q = 0; q < window.y.taps; ++q) {
+      const Outputs js = outputsOf(window.y, q, rows, height);
+      for (std::ptrdiff_t j = js.first; j <= js.last; ++j) {
+        for (std::size_t p = 0; p < window.x.taps; ++p) {
+          const Outputs is = outputsOf(window.x, p, columns, width);
+          for (std::ptrdiff_t i = is.first; i <= is.last; ++i) f(q, p, j, i);
+        }
+      }
+    }
+  }
+};
+
 }  // namespace metalloid::cuda

@@ -1,6 +1,6 @@
 #include "backends/cuda/cuda_test_device.hpp"
 
-#include "backends/cuda/module_loader.hpp"
+#include "backends/cuda/work.hpp"
 
 #include <metalloid/buffer.hpp>
 #include <metalloid/command_queue.hpp>
@@ -18,28 +18,8 @@ namespace metalloid {
 namespace {
 
 using testing::CudaTest;
-
-constexpr std::size_t kRows = 40, kColumns = 24;
-
-Matrix filled(const Device& device, std::size_t rows, std::size_t columns, float factor) {
-  const Matrix matrix(device, {.rows = rows, .columns = columns});
-  std::vector<float> values(rows * columns);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = factor * (static_cast<float>(i % 37) - 18);
-  matrix.write(values);
-  return matrix;
-}
-
-/// A neuron's result for a small matrix: what a device that works gives.
-std::vector<float> someWork(const Device& device) {
-  const Matrix x = filled(device, kRows, kColumns, 0.125f), y(device, {.rows = kRows, .columns = kColumns});
-  MatrixNeuron neuron(device);
-  neuron.setNeuronType(CNNNeuronType::geLU);
-  CommandBuffer commands = device.makeCommandQueue().makeCommandBuffer();
-  neuron.encode(commands, {.inputMatrix = x, .resultMatrix = y});
-  commands.commit();
-  commands.waitUntilCompleted();
-  return y.read<float>();
-}
+using testing::filled;
+using testing::someWork;
 
 /// The sentence of the error that f throws.
 template <class F>
@@ -54,12 +34,7 @@ std::string messageOf(ErrorCode code, F f) {
   return {};
 }
 
-TEST(CudaModule, SaysWhyItIsAbsent) {
-  const auto loaded = cuda::loadModule();
-  EXPECT_EQ(loaded.module == nullptr, !loaded.reason.empty()) << loaded.reason;
-}
-
-TEST(CudaModule, AnAbsentDeviceIsRefusedByName) {
+TEST(CudaDevices, ThatAreNotThereAreRefusedByName) {
   const std::string message = messageOf(ErrorCode::invalidArgument, [] { (void)Device::named("cuda:999"); });
   EXPECT_NE(message.find("cuda:999"), std::string::npos) << message;
 }
@@ -85,15 +60,23 @@ TEST_F(CudaTest, NewBuffersAreZero) {
   EXPECT_EQ(device.makeBuffer(1 << 16).read(), std::vector<std::byte>(1 << 16));
 }
 
-TEST_F(CudaTest, MemoryThatIsNotThereIsAnErrorAndTheDeviceGoesOn) {
-  const std::vector<float> before = someWork(device);
-  constexpr std::size_t kTooMuch = std::size_t{1} << 44;  // more than any device has
-  const Buffer buffer = device.makeBuffer(kTooMuch);
-  const std::byte one[1] = {};
-  const std::string message = messageOf(ErrorCode::outOfMemory, [&] { buffer.write(one); });
-  EXPECT_NE(message.find(std::to_string(kTooMuch)), std::string::npos) << message;
-  EXPECT_NE(message.find("free"), std::string::npos) << message;
-  EXPECT_EQ(someWork(device), before);
+TEST_F(CudaTest, OperandsOfAnotherDeviceAreRefused) {
+  const Device host = Device::named("cpu");
+  const Matrix own = filled(device, 3, 5, 1), foreign = filled(host, 3, 5, 1);
+  const auto refused = [&](const Device& kernelDevice, const Device& queueDevice, const Matrix& x, const Matrix& y) {
+    CommandBuffer commands = queueDevice.makeCommandQueue().makeCommandBuffer();
+    const MatrixNeuron neuron(kernelDevice);
+    const std::string message =
+        messageOf(ErrorCode::invalidArgument, [&] { neuron.encode(commands, {.inputMatrix = x, .resultMatrix = y}); });
+    EXPECT_NE(message.find(device.name()), std::string::npos) << message;
+    EXPECT_NE(message.find(host.name()), std::string::npos) << message;
+    EXPECT_TRUE(commands.explain().empty()) << "What was refused is not recorded.";
+  };
+  refused(device, device, foreign, own);
+  refused(device, device, own, foreign);
+  refused(host, device, own, own);
+  refused(device, host, own, own);
+  refused(host, host, foreign, own);
 }
 
 TEST_F(CudaTest, ALabelOutOfRangeFailsAsOnTheHostAndWritesNothing) {
