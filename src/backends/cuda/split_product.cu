@@ -201,14 +201,27 @@ __device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
   return sum;
 }
 
-__device__ void storeElement(const Product& p, std::size_t i, std::size_t j, float sum) {
-  if (i >= p.result.rows || j >= p.result.columns) return;
+/// What becomes of the sum of element (i, j).
+__device__ float finished(const Product& p, std::size_t i, std::size_t j, float sum, float former) {
   if (!(fabsf(sum) <= FLT_MAX)) sum = plainElement(p, i, j);
-  auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes) + j;
   float z = static_cast<float>(p.alpha) * sum;
-  if (p.beta != 0) z = fmaf(static_cast<float>(p.beta), *to, z);
+  if (p.beta != 0) z = fmaf(static_cast<float>(p.beta), former, z);
   if (p.bias.data) z += reinterpret_cast<const float*>(p.bias.data)[j];
-  *to = z;
+  return z;
+}
+
+/// Stores elements (i, j) and (i, j + 1).
+__device__ void storePair(const Product& p, bool isAligned, std::size_t i, std::size_t j, float first, float second) {
+  if (i >= p.result.rows || j >= p.result.columns) return;
+  auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes) + j;
+  const bool isPair = j + 1 < p.result.columns, isRead = p.beta != 0;
+  if (isPair && isAligned) {
+    const float2 former = isRead ? *reinterpret_cast<const float2*>(to) : float2{};
+    *reinterpret_cast<float2*>(to) = {finished(p, i, j, first, former.x), finished(p, i, j + 1, second, former.y)};
+  } else {
+    to[0] = finished(p, i, j, first, isRead ? to[0] : 0);
+    if (isPair) to[1] = finished(p, i, j + 1, second, isRead ? to[1] : 0);
+  }
 }
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -299,9 +312,10 @@ __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory
     const unsigned row =
         (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows + thread / 32 * 16 + thread % 32 / 4;
     const unsigned column = place.y * kTile + thread % 4 * 2;
+    const bool isAligned = (reinterpret_cast<std::uintptr_t>(p.result.data) | p.result.rowBytes) % sizeof(float2) == 0;
 #pragma unroll
-    for (unsigned n = 0; n < 64; ++n) {
-      storeElement(p, row + n / 2 % 2 * 8, column + n / 4 * 8 + n % 2, sum[n]);
+    for (unsigned n = 0; n < 64; n += 2) {
+      storePair(p, isAligned, row + n / 2 % 2 * 8, column + n / 4 * 8, sum[n], sum[n + 1]);
     }
   }
 }
