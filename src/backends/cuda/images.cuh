@@ -35,6 +35,12 @@ struct Images {
 /// For the kernels that are launched next: the table of addresses, if there must be one, is scratch memory.
 Images imagesOf(const ImageView& view, Context& context);
 
+/// Whether threads can take four neighbouring channels of every pixel at once: float32, aligned, at known distances.
+inline bool isInFours(const ImageView& view) {
+  return view.type == DataType::float32 && view.channels % 4 == 0 && view.addresses.empty() &&
+         (reinterpret_cast<std::uintptr_t>(view.data) | view.pixelBytes | view.rowBytes | view.imageBytes) % 16 == 0;
+}
+
 /// Images `first` to `first + count - 1` of a batch.
 ImageView imageRange(const ImageView& view, std::size_t first, std::size_t count);
 
@@ -98,6 +104,22 @@ template <class Body>
 void forEachElement(Context& context, const Images& images, const Body& body) {
   if (images.elements() == 0) return;
   context.launch(imageElementKernel<Body>, blocksFor(images.elements(), 256, 1u << 20), 256, images, body);
+}
+
+/// Neighbouring channels of a pixel of float32 that one thread takes at once.
+template <int kCount>
+struct alignas(kCount * sizeof(float)) Channels {
+  float value[kCount];
+};
+
+/// body(n, y, x, c) for every kCount-th channel of images, in any order.
+template <int kCount, class Body>
+void forEachChannels(Context& context, const Images& images, const Body& body) {
+  Images groups = images;
+  groups.channels /= kCount;
+  forEachElement(context, groups, [=] __device__(std::size_t n, std::size_t y, std::size_t x, std::size_t group) {
+    body(n, y, x, group * kCount);
+  });
 }
 
 /// body(n, y, x, lane) with one warp for every pixel.
