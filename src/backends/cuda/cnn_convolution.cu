@@ -3,6 +3,7 @@
 #include "backends/cuda/images.cuh"
 #include "backends/cuda/kernels.hpp"
 #include "backends/cuda/pixel_matrix.cuh"
+#include "backends/cuda/pixel_sums.cuh"
 #include "backends/cuda/products.hpp"
 #include "backends/cuda/windows.cuh"
 
@@ -98,7 +99,7 @@ void runPlain(const CNNConvolutionGradientForData& o, Context& context) {
 
 /// resultForBias (+)= the sums of the gradient's channels.
 void runBias(const CNNConvolutionGradientForWeightsAndBias& o, Context& context) {
-  if (!o.resultForBias) return;
+  if (!o.resultForBias || sumPixels(matrixOf(o.gradient), o.resultForBias, o.accumulates, context)) return;
   const Images gradient = imagesOf(o.gradient, context);
   const VectorView result = o.resultForBias;
   const bool accumulates = o.accumulates;
