@@ -35,6 +35,26 @@ struct Images {
 /// For the kernels that are launched next: the table of addresses, if there must be one, is scratch memory.
 Images imagesOf(const ImageView& view, Context& context);
 
+/// A few images as an argument of a kernel, which must be a grid constant: images that lie anywhere have their
+/// addresses in it, where a table in device memory would take a launch of its own.
+struct FewImages {
+  static constexpr std::size_t kMost = 256;
+
+  Images images;
+  bool isListed = false;
+  std::byte* addresses[kMost] = {};
+
+  __device__ Images get() const {
+    Images result = images;
+    if (isListed) result.addresses = addresses;
+    return result;
+  }
+};
+
+inline bool areFew(const ImageView& view) { return view.addresses.size() <= FewImages::kMost; }
+
+FewImages fewImagesOf(const ImageView& view);
+
 /// Whether threads can take four neighbouring channels of every pixel at once: float32, aligned, at known distances.
 inline bool isInFours(const ImageView& view) {
   return view.type == DataType::float32 && view.channels % 4 == 0 && view.addresses.empty() &&
