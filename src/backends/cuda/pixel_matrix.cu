@@ -248,6 +248,8 @@ struct Sum4 {
   double x = 0, y = 0, z = 0, w = 0;
 };
 
+constexpr int kTapsAtOnce = 5;  // loads in flight
+
 /// Four channels of a pixel a thread; `walk` has the result's shape, with packs for channels.
 __global__ void addPatchesKernel(const __grid_constant__ Images walk, const __grid_constant__ SmallTarget t,
                                  const std::byte* matrix, std::size_t rowBytes) {
@@ -257,18 +259,27 @@ __global__ void addPatchesKernel(const __grid_constant__ Images walk, const __gr
     const int y = static_cast<int>(place.y) + t.firstY, x = static_cast<int>(place.x) + t.firstX;
     Sum4 sum{};
     if (y < t.sourceHeight && x < t.sourceWidth) {
+      const std::byte* const outputs = matrix + place.n * t.height * t.width * rowBytes + place.c * sizeof(float4);
       for (int q = 0; q < t.y.taps; ++q) {
         const int j = SmallTarget::output(t.y, y, q, t.height);
         if (j < 0) continue;
-        for (int p = 0; p < t.x.taps; ++p) {
-          const int i = SmallTarget::output(t.x, x, p, t.width);
-          if (i < 0) continue;
-          const std::byte* const row = matrix + ((place.n * t.height + j) * t.width + i) * rowBytes;
-          const float4 part = reinterpret_cast<const float4*>(row)[(q * t.x.taps + p) * t.packs + place.c];
-          sum.x += double{part.x};
-          sum.y += double{part.y};
-          sum.z += double{part.z};
-          sum.w += double{part.w};
+        for (int p = 0; p < t.x.taps; p += kTapsAtOnce) {
+          float4 parts[kTapsAtOnce];
+#pragma unroll
+          for (int k = 0; k < kTapsAtOnce; ++k) {
+            const int i = p + k < t.x.taps ? SmallTarget::output(t.x, x, p + k, t.width) : -1;
+            const std::uint32_t row = static_cast<std::uint32_t>(j * t.width + i);
+            const std::uint32_t tap = static_cast<std::uint32_t>(q * t.x.taps + p + k);
+            parts[k] = float4{};
+            if (i >= 0) parts[k] = reinterpret_cast<const float4*>(outputs + row * rowBytes)[tap * t.packs];
+          }
+#pragma unroll
+          for (const float4& part : parts) {
+            sum.x += double{part.x};
+            sum.y += double{part.y};
+            sum.z += double{part.z};
+            sum.w += double{part.w};
+          }
         }
       }
     }
@@ -286,6 +297,7 @@ bool addSmall(const MatrixView& matrix, const Patches& patches, const PatchTarge
       patches.channels % 4 != 0 || result.images * result.pixels() * patches.channels >= std::size_t{1} << 31) {
     return false;
   }
+  if (matrix.rows * matrix.columns >= std::size_t{1} << 31) return false;
   if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
   if (patches.window.y.step < 1 || patches.window.x.step < 1) return false;
   for (const std::size_t size : {target.sourceHeight, target.sourceWidth, target.resultY, target.resultX}) {
