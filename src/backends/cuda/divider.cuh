@@ -25,13 +25,11 @@ class Divider {
     std::uint32_t quotient, remainder;
   };
 
-#if defined(__CUDACC__)
   /// For n < 2^31.
   __device__ Result operator()(std::uint32_t n) const {
     const std::uint32_t quotient = (__umulhi(n, multiplier_) + n) >> shift_;
     return {quotient, n - quotient * divisor_};
   }
-#endif
 
  private:
   std::uint32_t divisor_ = 1;
