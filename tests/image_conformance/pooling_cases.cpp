@@ -157,6 +157,30 @@ void poolingGradient(ImageTrial& t) {
   }
 }
 
+/// Windows side by side over groups of four channels, as networks have them: both directions.
+template <class K, class G>
+void poolingSideBySide(ImageTrial& t) {
+  const std::size_t taps = 2 + t.random().below(2), rows = t.size(5), columns = t.size(5), c = 4 * t.size(9);
+  const std::size_t w = taps * columns + t.random().below(taps), h = taps * rows + t.random().below(taps);
+  const auto& x = t.source("sourceImage", t.variant().format, w, h, c, [&] { return coarse(t); });
+  const auto& y = t.result("destinationImage", columns, rows, c);
+  const auto& g = t.source("sourceGradient", t.variant().format, columns, rows, c, [&] { return coarse(t); });
+  const auto& dx = t.result("destinationGradient", w, h, c);
+  const Settings settings{
+      .window = {.kernelWidth = taps, .kernelHeight = taps, .strideInPixelsX = taps, .strideInPixelsY = taps},
+      .offset = {around(t, 1) + 1, around(t, 1) + 1, 0},
+      .edgeMode = t.oneOf({ImageEdgeMode::zero, ImageEdgeMode::clamp})};
+  t.run([&](const Device& device, CommandBuffer& commands) {
+    forwardKernel<K>(device, settings)
+        .encodeBatch(commands, {.sourceImages = x.images(), .destinationImages = y.images()});
+    gradientKernel<G>(device, settings)
+        .encodeBatch(commands,
+                     {.sourceGradients = g.images(), .sourceImages = x.images(), .destinationGradients = dx.images()});
+  });
+  t.compare(y, kRoundings<K>, 4);
+  t.compare(dx, kRoundings<K>, 4);
+}
+
 }  // namespace
 
 std::vector<Case> poolingCases() {
@@ -169,6 +193,8 @@ std::vector<Case> poolingCases() {
           {"PoolingAverageWide", poolingWide<CNNPoolingAverage>},
           {"PoolingL2NormWide", poolingWide<CNNPoolingL2Norm>},
           {"PoolingRegion", poolingRegion},
+          {"PoolingMaxSideBySide", poolingSideBySide<CNNPoolingMax, CNNPoolingMaxGradient>},
+          {"PoolingAverageSideBySide", poolingSideBySide<CNNPoolingAverage, CNNPoolingAverageGradient>},
           {"PoolingMaxGradient", poolingGradient<CNNPoolingMaxGradient>},
           {"PoolingAverageGradient", poolingGradient<CNNPoolingAverageGradient>},
           {"PoolingL2NormGradient", poolingGradient<CNNPoolingL2NormGradient>},

@@ -3,6 +3,7 @@
 #include "backends/cuda/images.cuh"
 #include "backends/cuda/kernels.hpp"
 #include "backends/cuda/pixel_matrix.cuh"
+#include "backends/cuda/pixel_sums.cuh"
 #include "backends/cuda/products.hpp"
 #include "backends/cuda/windows.cuh"
 
@@ -89,7 +90,7 @@ void runPlain(const CNNConvolutionGradientForData& o, Context& context) {
 
 /// resultForBias (+)= the sums of the gradient's channels.
 void runBias(const CNNConvolutionGradientForWeightsAndBias& o, Context& context) {
-  if (!o.resultForBias) return;
+  if (!o.resultForBias || sumPixels(matrixOf(o.gradient), o.resultForBias, o.accumulates, context)) return;
   const Images gradient = imagesOf(o.gradient, context);
   const VectorView result = o.resultForBias;
   const bool accumulates = o.accumulates;
@@ -241,12 +242,12 @@ void runProducts(const CNNConvolution& o, Context& context) {
     products.forEachGroup(context, [&](std::size_t group, const Patches& patches) {
       VectorView bias = o.bias;
       if (bias) bias.data += group * products.groupResults * sizeof(float);
-      runLibraryProduct({.left = patchMatrix(source, patches, context),
-                         .right = products.weightsOf(o.weights, group),
-                         .result = products.resultsOf(z, group),
-                         .bias = bias,
-                         .transposeRight = true},
-                        context);
+      runProduct({.left = patchMatrix(source, patches, context),
+                  .right = products.weightsOf(o.weights, group),
+                  .result = products.resultsOf(z, group),
+                  .bias = bias,
+                  .transposeRight = true},
+                 context);
     });
     if (!direct || o.neuron.type != CNNNeuronType::none) finish(o, imagesOf(result, context), z, context);
   });
@@ -263,7 +264,7 @@ void runProducts(const CNNConvolutionGradientForData& o, Context& context) {
       const MatrixView direct = isWhole ? patchesInPlace(result, patches) : MatrixView{};
       const MatrixView forPatches =
           direct ? direct : scratchMatrix(count * gradient.pixels(), products.columns(), context);
-      runLibraryProduct(
+      runProduct(
           {.left = products.resultsOf(e, group), .right = products.weightsOf(o.weights, group), .result = forPatches},
           context);
       if (direct) return;
@@ -284,12 +285,12 @@ void runProducts(const CNNConvolutionGradientForWeightsAndBias& o, Context& cont
     const ImageView source = imageRange(o.source, first, count), gradient = imageRange(o.gradient, first, count);
     const MatrixView e = pixelMatrix(gradient, context);
     products.forEachGroup(context, [&](std::size_t group, const Patches& patches) {
-      runLibraryProduct({.left = products.resultsOf(e, group),
-                         .right = patchMatrix(source, patches, context),
-                         .result = products.weightsOf(o.resultForWeights, group),
-                         .transposeLeft = true,
-                         .beta = o.accumulates || first > 0 ? 1.0 : 0.0},
-                        context);
+      runProduct({.left = products.resultsOf(e, group),
+                  .right = patchMatrix(source, patches, context),
+                  .result = products.weightsOf(o.resultForWeights, group),
+                  .transposeLeft = true,
+                  .beta = o.accumulates || first > 0 ? 1.0 : 0.0},
+                 context);
     });
   });
   runBias(o, context);

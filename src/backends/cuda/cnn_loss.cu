@@ -2,6 +2,7 @@
 
 #include "backends/cuda/images.cuh"
 #include "backends/cuda/kernels.hpp"
+#include "backends/cuda/packs.cuh"
 #include "backends/cuda/softmax_pixel.cuh"
 #include "math/loss.hpp"
 
@@ -197,10 +198,106 @@ void runGradientPlain(const NNLossGradient& o, Context& context) {
   });
 }
 
+// --- Classes: soft-max cross entropy of one pixel an image
+// --------------------------------------------------------------
+
+/// The end of a classifier, in one launch.
+struct ClassLoss {
+  FewImages source, labels, weights, loss, gradient;
+  math::Loss formula;
+  double weight;
+  CNNReductionType reduction;
+  bool reducesBatch;
+  double2* sums;  // of the images, for the reduction across the batch
+  std::uint32_t* counter;
+};
+
+constexpr unsigned kClassWarps = 8;  // of a block
+
+/// A warp: writes the gradient of an image, and returns the sum of its losses and how many of its weights are not 0.
+__device__ double2 classGradient(const ClassLoss& o, std::size_t n, unsigned lane) {
+  constexpr auto kType = CNNLossType::softMaxCrossEntropy;
+  constexpr math::scalar::DoubleOps kOps;
+  const Images source = o.source.get(), labels = o.labels.get(), weights = o.weights.get();
+  const Images gradient = o.gradient.get();
+  const SoftMaxPixel pixel = softMaxPixel(source, n, 0, 0, lane);
+  const double logSum = pixel.maximum + log(pixel.sum);
+  double2 sum = {0, 0};
+  for (std::size_t c = lane; c < source.channels; c += 32) {
+    const double y = at(source, n, 0, 0, c) - logSum, weight = atOr(weights, n, 0, 0, c, 1);
+    const double label = math::scalar::lossLabel<kType>(kOps, o.formula, at(labels, n, 0, 0, c));
+    sum.x += weight * math::scalar::lossValue<kType>(kOps, o.formula, y, label);
+    sum.y += weight != 0 ? 1 : 0;
+    if (!gradient.data) continue;
+    const double derivative = math::scalar::lossDerivative<kType>(kOps, o.formula, exp(y), label);
+    set(gradient, n, 0, 0, c, o.weight * weight * derivative);
+  }
+  return {warpSum(sum.x), warpSum(sum.y)};
+}
+
+/// A warp for each image; the last block adds up the batch.
+__global__ void __launch_bounds__(32 * kClassWarps) classLossKernel(const __grid_constant__ ClassLoss o) {
+  waitForFormer();
+  const unsigned lane = threadIdx.x % 32;
+  const std::size_t n = std::size_t{blockIdx.x} * kClassWarps + threadIdx.x / 32, images = o.source.images.images;
+  const Images loss = o.loss.get();
+  const bool countsWeights = o.reduction == CNNReductionType::sumByNonZeroWeights;  // a mean is of one pixel
+  if (n < images) {
+    const double2 sum = classGradient(o, n, lane);
+    if (loss.data && lane == 0) {
+      const double divisor = countsWeights ? sum.y : 1;
+      const bool isOwn = !o.reducesBatch && divisor != 0;
+      set(loss, n, 0, 0, 0, isOwn ? o.weight * sum.x / divisor : 0);
+      if (o.reducesBatch) o.sums[n] = sum;
+    }
+  }
+  if (!loss.data || !o.reducesBatch || !isLastBlock(o.counter, gridDim.x) || threadIdx.x >= 32) return;
+  double2 total = {0, 0};
+  for (std::size_t m = lane; m < images; m += 32) {
+    const double2 sum = __ldcg(o.sums + m);
+    total.x += sum.x;
+    total.y += countsWeights ? sum.y : 1;
+  }
+  const double losses = warpSum(total.x), counted = warpSum(total.y);
+  const double divisor = o.reduction == CNNReductionType::sum ? 1 : counted;
+  if (lane == 0) set(loss, 0, 0, 0, 0, divisor == 0 ? 0 : o.weight * losses / divisor);
+}
+
+const char* refusesClasses(const CNNLoss& o, const Context&) {
+  if (o.settings.type != CNNLossType::softMaxCrossEntropy) return "it is no soft-max cross entropy";
+  if (o.settings.reduction == CNNReductionType::none) return "the losses are not reduced";
+  if (o.source.pixels() != 1 || o.source.channels > 1024) return "an image is not one pixel of at most 1024 channels";
+  for (const ImageView* view : {&o.source, &o.labels, &o.weights, &o.loss, &o.gradient}) {
+    if (!areFew(*view)) return "more than 256 images lie anywhere";
+  }
+  return nullptr;
+}
+
+void runClasses(const CNNLoss& o, Context& context) {
+  const LossSettings& s = o.settings;
+  const ClassLoss loss{
+      .source = fewImagesOf(o.source),
+      .labels = fewImagesOf(o.labels),
+      .weights = fewImagesOf(o.weights),
+      .loss = fewImagesOf(o.loss),
+      .gradient = fewImagesOf(o.gradient),
+      .formula = math::makeLoss(s.type, s.labelSmoothing, s.numberOfClasses, s.epsilon, s.delta),
+      .weight = static_cast<double>(s.weight),
+      .reduction = s.reduction,
+      .reducesBatch = s.reduceAcrossBatch,
+      .sums = context.scratch<double2>(o.source.images),
+      .counter = context.counters,
+  };
+  context.launchEarly(classLossKernel, blocksFor(o.source.images, kClassWarps), 32 * kClassWarps, loss);
+}
+
+constexpr std::array<Candidate<CNNLoss>, 2> kCandidates = {
+    {{"one launch for classes", refusesClasses, runClasses}, {"plain", acceptsAll, runPlain}}};
+
 }  // namespace
 
 void run(const CNNLoss& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kPlainOnly<CNNLoss, runPlain>, operation, context, explainer);
+  runOrExplain(kCandidates, operation, context, explainer);
 }
 
 void run(const NNLossGradient& operation, Context& context, Explainer* explainer) {

@@ -1,6 +1,6 @@
 #include "operations/cnn_neuron.hpp"
 
-#include "backends/cuda/images.cuh"
+#include "backends/cuda/flat_images.cuh"
 #include "backends/cuda/kernels.hpp"
 
 namespace metalloid::cuda {
@@ -32,14 +32,82 @@ void runGradientPlain(const CNNNeuronGradient& o, Context& context) {
   });
 }
 
+// --- Sixteen bytes at a time
+// --------------------------------------------------------------------------------------------
+
+/// The neuron of a flat kernel: a ReLU, or one that is chosen at run time.
+template <bool kIsReLU>
+struct FlatValue {
+  math::Neuron neuron;
+
+  __device__ float operator()(const float (&x)[1]) const {
+    if constexpr (!kIsReLU) return neuronValue(neuron, x[0], 0);
+    return math::scalar::neuronValue<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, x[0], 0);
+  }
+};
+
+template <bool kIsReLU>
+struct FlatGradient {
+  math::Neuron neuron;
+
+  __device__ float operator()(const float (&x)[2]) const {
+    if constexpr (!kIsReLU) return x[0] * neuronDerivative(neuron, x[1], 0);
+    return x[0] * math::scalar::neuronDerivative<CNNNeuronType::reLU>(math::scalar::FloatOps{}, neuron, x[1], 0);
+  }
+};
+
+constexpr const char* kNeedsSlopes = "each channel has a slope of its own";
+
+const char* refusesFlatValue(const CNNNeuron& o, const Context&) {
+  return o.slopes ? kNeedsSlopes : refusesFlat({&o.source, &o.result});
+}
+
+const char* refusesFlatGradient(const CNNNeuronGradient& o, const Context&) {
+  return o.slopes ? kNeedsSlopes : refusesFlat({&o.gradient, &o.source, &o.result});
+}
+
+/// visitor(element of the type, Body for the neuron)
+template <template <bool> class Body, class Visitor>
+void dispatchFlat(DataType type, const math::Neuron& neuron, const Visitor& visitor) {
+  const auto withNeuron = [&](auto element) {
+    if (neuron.type == CNNNeuronType::reLU) {
+      visitor(element, Body<true>{neuron});
+    } else {
+      visitor(element, Body<false>{neuron});
+    }
+  };
+  if (type == DataType::float16) {
+    withNeuron(__half{});
+  } else {
+    withNeuron(float{});
+  }
+}
+
+void runFlat(const CNNNeuron& o, Context& context) {
+  dispatchFlat<FlatValue>(o.source.type, o.neuron, [&]<class T>(T, const auto& body) {
+    launchFlat<T, 1>({&o.source}, o.result, body, context);
+  });
+}
+
+void runFlatGradient(const CNNNeuronGradient& o, Context& context) {
+  dispatchFlat<FlatGradient>(o.source.type, o.neuron, [&]<class T>(T, const auto& body) {
+    launchFlat<T, 2>({&o.gradient, &o.source}, o.result, body, context);
+  });
+}
+
+constexpr std::array<Candidate<CNNNeuron>, 2> kCandidates = {
+    {{"16 bytes at a time", refusesFlatValue, runFlat}, {"plain", acceptsAll, runPlain}}};
+constexpr std::array<Candidate<CNNNeuronGradient>, 2> kGradientCandidates = {
+    {{"16 bytes at a time", refusesFlatGradient, runFlatGradient}, {"plain", acceptsAll, runGradientPlain}}};
+
 }  // namespace
 
 void run(const CNNNeuron& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kPlainOnly<CNNNeuron, runPlain>, operation, context, explainer);
+  runOrExplain(kCandidates, operation, context, explainer);
 }
 
 void run(const CNNNeuronGradient& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kPlainOnly<CNNNeuronGradient, runGradientPlain>, operation, context, explainer);
+  runOrExplain(kGradientCandidates, operation, context, explainer);
 }
 
 }  // namespace metalloid::cuda

@@ -163,104 +163,282 @@ void runGradientPlain(const CNNPoolingGradient& o, Context& context) {
   });
 }
 
-// --- Windows side by side
-// ---------------------------------------------------------------------------------------------
+// --- Few channels a thread
+// ----------------------------------------------------------------------------------------------
 
-/// One axis of windows that do not overlap, in 32-bit numbers: output o reads pixels first + step * o + [0, taps).
-struct SideBySide {
-  int taps, step, first, outputs, size, resultFirst;
+/// The largest of some channels of a window, and which of its taps that is: -1 where it is the 0 outside.
+template <int kCount>
+struct Largest {
+  Channels<kCount> value{};
+  int tap[kCount] = {};
+  bool isEmpty = true;
 
-  /// The output that reads a pixel of the result, or -1.
-  __device__ int output(int pixel) const {
-    const int distance = pixel - first;
-    if (distance < 0) return -1;
-    const int o = distance / step;
-    return o < outputs && distance - o * step < taps ? o : -1;
+  /// Without branches, behind which the next tap's load would wait.
+  __device__ void take(const Channels<kCount>& x, int itsTap, bool isInside) {
+#pragma unroll
+    for (int c = 0; c < kCount; ++c) {
+      const float candidate = x.value[c], best = value.value[c];
+      const bool isFirstNaN = static_cast<bool>(isnan(candidate)) & !static_cast<bool>(isnan(best));
+      const bool isTaken = isInside & (isEmpty | (candidate > best) | isFirstNaN);
+      value.value[c] = isTaken ? candidate : best;
+      tap[c] = isTaken ? itsTap : tap[c];
+    }
+    isEmpty = isEmpty & !isInside;
+  }
+
+  __device__ void takeOutside() {
+#pragma unroll
+    for (int c = 0; c < kCount; ++c) {
+      if (!isEmpty && !(value.value[c] < 0)) continue;
+      value.value[c] = 0;
+      tap[c] = -1;
+    }
   }
 };
 
-struct DisjointMaxGradient {
-  Images source, gradient;
-  SideBySide y, x;
+/// Windows of kTaps x kTaps, or of any size if that is 0, in 32-bit numbers.
+template <int kCount, int kTaps>
+struct SmallPool {
+  Pool pool;
 
-  /// What the window gives one of its pixels: all of its gradient if the pixel is the first that is largest.
-  __device__ float at(std::size_t n, int pixelY, int pixelX, std::size_t c) const {
-    const int i = y.output(pixelY), j = x.output(pixelX);
-    if (i < 0 || j < 0) return 0;
-    const int top = y.first + i * y.step, left = x.first + j * x.step;
-    float best = 0;
-    int bestY = -1, bestX = -1;
+  __device__ int rows() const { return kTaps > 0 ? kTaps : static_cast<int>(pool.window.y.taps); }
+  __device__ int columns() const { return kTaps > 0 ? kTaps : static_cast<int>(pool.window.x.taps); }
+
+  __device__ static int position(const WindowAxis& axis, int output, int tap) {
+    return static_cast<int>(axis.step) * output + static_cast<int>(axis.base) + static_cast<int>(axis.tapStep) * tap;
+  }
+
+  /// Calls f(tap, channels) for each tap that reads a pixel, in row-major order. Every tap loads one, so that none
+  /// waits for another.
+  /// @returns whether a tap reads the zero outside.
+  template <class F>
+  __device__ bool forEachTap(std::size_t n, int i, int j, std::size_t c, F&& f) const {
+    constexpr int kUnroll = kTaps > 0 ? kTaps : 1;
+    const Images& source = pool.source;
+    const int height = static_cast<int>(source.height), width = static_cast<int>(source.width);
+    const bool isClamped = pool.edgeMode == ImageEdgeMode::clamp && pool.type != PoolingType::average;
+    const std::byte* const image = source.address(n, 0, 0, c);
     bool readsZero = false;
-    for (int v = top; v < top + y.taps; ++v) {
-      for (int u = left; u < left + x.taps; ++u) {
-        if (v < 0 || v >= y.size || u < 0 || u >= x.size) {
-          readsZero = true;
-          continue;
-        }
-        const float value = *reinterpret_cast<const float*>(source.address(n, v, u, c));
-        if (bestY >= 0 && !(value > best) && !(isnan(value) && !isnan(best))) continue;
-        best = value;
-        bestY = v;
-        bestX = u;
+#pragma unroll kUnroll
+    for (int q = 0; q < rows(); ++q) {
+      const int y = position(pool.window.y, i, q), nearestY = min(max(y, 0), height - 1);
+#pragma unroll kUnroll
+      for (int p = 0; p < columns(); ++p) {
+        const int x = position(pool.window.x, j, p), nearestX = min(max(x, 0), width - 1);
+        const std::byte* const pixel = image + static_cast<std::size_t>(nearestY) * source.rowBytes +
+                                       static_cast<std::size_t>(nearestX) * source.pixelBytes;
+        const Channels<kCount> channels = *reinterpret_cast<const Channels<kCount>*>(pixel);
+        const bool isInside = isClamped | ((y == nearestY) & (x == nearestX));
+        f(q * columns() + p, channels, isInside);
+        readsZero = readsZero | !isInside;
       }
     }
-    if (bestY != pixelY || bestX != pixelX || (readsZero && best < 0)) return 0;
-    return *reinterpret_cast<const float*>(gradient.address(n, i, j, c));
+    return readsZero;
+  }
+
+  __device__ Largest<kCount> largest(std::size_t n, int i, int j, std::size_t c) const {
+    Largest<kCount> best;
+    const bool readsZero =
+        forEachTap(n, i, j, c, [&](int tap, const Channels<kCount>& x, bool isInside) { best.take(x, tap, isInside); });
+    if (readsZero) best.takeOutside();
+    return best;
+  }
+
+  /// The average or the L2 norm.
+  __device__ Channels<kCount> mean(std::size_t n, int i, int j, std::size_t c) const {
+    double sum[kCount] = {};
+    const bool isAverage = pool.type == PoolingType::average;
+    forEachTap(n, i, j, c, [&](int, const Channels<kCount>& x, bool isInside) {
+#pragma unroll
+      for (int k = 0; k < kCount; ++k) {
+        const double value = isInside ? double{x.value[k]} : 0;
+        sum[k] += isAverage ? value : value * value;
+      }
+    });
+    const double count = isAverage ? pool.divisor(i, j) : 1;
+    Channels<kCount> result;
+#pragma unroll
+    for (int k = 0; k < kCount; ++k) {
+      const double value = !isAverage ? sqrt(sum[k]) : count == 0 ? 0 : sum[k] / count;
+      result.value[k] = static_cast<float>(value);
+    }
+    return result;
   }
 };
 
-SideBySide sideBySide(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t resultFirst) {
-  // A window alone may be larger than the step to the next one, which there is not.
-  const auto step = std::max(axis.step, static_cast<std::ptrdiff_t>(axis.taps));
-  return {static_cast<int>(axis.taps), static_cast<int>(step), static_cast<int>(axis.base),
-          static_cast<int>(outputs),   static_cast<int>(size), static_cast<int>(resultFirst)};
-}
-
-const char* refusesAxis(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t results,
-                        ImageEdgeMode edgeMode) {
+bool isSmall(const WindowAxis& axis, std::size_t outputs, std::size_t size) {
   constexpr std::ptrdiff_t kLimit = std::ptrdiff_t{1} << 28;
+  const auto fits = [](std::ptrdiff_t value) { return -kLimit < value && value < kLimit; };
   const auto count = static_cast<std::ptrdiff_t>(outputs), taps = static_cast<std::ptrdiff_t>(axis.taps);
-  const auto pixels = static_cast<std::ptrdiff_t>(size);
-  if (axis.tapStep != 1 && axis.taps > 1) return "the windows have gaps";
-  if (axis.step < taps && outputs > 1) return "the windows overlap";
-  if (axis.step * count >= kLimit || taps >= kLimit || axis.base <= -kLimit || axis.base >= kLimit ||
-      pixels >= kLimit || static_cast<std::ptrdiff_t>(results) >= kLimit) {
-    return "a size is beyond 28 bits";
-  }
-  const bool isInside = axis.base >= 0 && axis.step * (count - 1) + axis.base + taps <= pixels;
-  return edgeMode == ImageEdgeMode::clamp && !isInside ? "windows reach over a clamped edge" : nullptr;
+  return fits(axis.base) && fits(axis.step) && fits(axis.tapStep) && fits(count) && fits(taps) &&
+         fits(static_cast<std::ptrdiff_t>(size)) && fits(axis.step * count) && fits(axis.tapStep * taps);
 }
 
-const char* refusesDisjoint(const CNNPoolingGradient& o, const Context&) {
-  if (o.type != PoolingType::max) return "it is no maximum";
-  for (const ImageView* view : {&o.gradient, &o.source, &o.result}) {
-    if (view->type != DataType::float32) return "the images are not of float32";
-  }
-  if (const char* reason =
-          refusesAxis(o.window.y, o.gradient.height, o.source.height, o.resultY + o.result.height, o.edgeMode)) {
-    return reason;
-  }
-  return refusesAxis(o.window.x, o.gradient.width, o.source.width, o.resultX + o.result.width, o.edgeMode);
+/// What both directions refuse.
+const char* refusesSmall(const Window& window, const ImageView& source, const ImageView& outputs) {
+  if (source.type != DataType::float32 || outputs.type != DataType::float32) return "the images are not of float32";
+  if (source.pixels() == 0) return "there are no pixels";
+  const bool isWhole =
+      isSmall(window.y, outputs.height, source.height) && isSmall(window.x, outputs.width, source.width);
+  return isWhole ? nullptr : "a size is beyond 28 bits";
 }
 
-void runDisjoint(const CNNPoolingGradient& o, Context& context) {
-  const DisjointMaxGradient pixel{imagesOf(o.source, context), imagesOf(o.gradient, context),
-                                  sideBySide(o.window.y, o.gradient.height, o.source.height, o.resultY),
-                                  sideBySide(o.window.x, o.gradient.width, o.source.width, o.resultX)};
+/// run(Channels a thread, taps of each axis or 0) as constants.
+template <class Run>
+void dispatchSmall(const Window& window, std::initializer_list<const ImageView*> views, const Run& run) {
+  using std::integral_constant;
+  const bool isPacked = std::all_of(views.begin(), views.end(), [](const ImageView* view) { return isInFours(*view); });
+  if (!isPacked) {
+    run(integral_constant<int, 1>{}, integral_constant<int, 0>{});
+  } else if (window.x.taps == 2 && window.y.taps == 2) {
+    run(integral_constant<int, 4>{}, integral_constant<int, 2>{});
+  } else {
+    run(integral_constant<int, 4>{}, integral_constant<int, 0>{});
+  }
+}
+
+const char* refusesSmallPooling(const CNNPooling& o, const Context&) {
+  return refusesSmall(o.window, o.source, o.result);
+}
+
+template <int kCount, int kTaps>
+void poolSmall(const CNNPooling& o, Context& context) {
+  const SmallPool<kCount, kTaps> small{poolOf(o, context)};
   const Images result = imagesOf(o.result, context);
-  forEachElement(context, result, [=] __device__(std::size_t n, std::size_t v, std::size_t u, std::size_t c) {
-    *reinterpret_cast<float*>(result.address(n, v, u, c)) =
-        pixel.at(n, static_cast<int>(v) + pixel.y.resultFirst, static_cast<int>(u) + pixel.x.resultFirst, c);
+  forEachChannels<kCount>(context, result, [=] __device__(std::size_t n, std::size_t i, std::size_t j, std::size_t c) {
+    const int row = static_cast<int>(i), column = static_cast<int>(j);
+    *reinterpret_cast<Channels<kCount>*>(result.address(n, i, j, c)) =
+        small.pool.type == PoolingType::max ? small.largest(n, row, column, c).value : small.mean(n, row, column, c);
   });
 }
 
+void runSmall(const CNNPooling& o, Context& context) {
+  dispatchSmall(o.window, {&o.source, &o.result},
+                [&](auto count, auto taps) { poolSmall<count.value, taps.value>(o, context); });
+}
+
+// --- Windows side by side
+// ---------------------------------------------------------------------------------------------
+
+/// One axis of windows that do not overlap, in 32-bit numbers: output o reads pixels first + step * o + [0, taps), and
+/// writes all pixels of the result from there to the next window; the first and the last one also those at the ends.
+struct SideBySide {
+  int taps, step, first, outputs, size, resultFirst, resultEnd;
+
+  struct Range {
+    int begin, end;
+  };
+  __device__ Range pixels(int o) const {
+    const int begin = first + step * o;
+    return {o == 0 ? resultFirst : max(begin, resultFirst),
+            o == outputs - 1 ? resultEnd : min(begin + step, resultEnd)};
+  }
+
+  /// Which tap of output o reads a pixel; -1: none.
+  __device__ int tap(int o, int pixel) const {
+    const int t = pixel - (first + step * o);
+    return t >= 0 && t < taps && pixel < size ? t : -1;
+  }
+};
+
+SideBySide sideBySide(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t resultFirst,
+                      std::size_t resultSize) {
+  // A window alone may be larger than the step to the next one, which there is not.
+  const auto step = std::max(axis.step, static_cast<std::ptrdiff_t>(axis.taps));
+  return {static_cast<int>(axis.taps),
+          static_cast<int>(step),
+          static_cast<int>(axis.base),
+          static_cast<int>(outputs),
+          static_cast<int>(size),
+          static_cast<int>(resultFirst),
+          static_cast<int>(resultFirst + resultSize)};
+}
+
+const char* refusesAxis(const WindowAxis& axis, std::size_t outputs, std::size_t size, std::size_t resultFirst,
+                        std::size_t resultSize, bool isClamped) {
+  constexpr std::size_t kLimit = std::size_t{1} << 28;
+  constexpr std::ptrdiff_t kMostBetween = 64;  // that one thread shall write
+  const auto count = static_cast<std::ptrdiff_t>(outputs), taps = static_cast<std::ptrdiff_t>(axis.taps);
+  if (axis.tapStep != 1 && taps > 1) return "the windows have gaps";
+  if (axis.step < taps && count > 1) return "the windows overlap";
+  if (resultFirst >= kLimit || resultSize >= kLimit) return "a size is beyond 28 bits";
+  const auto begin = static_cast<std::ptrdiff_t>(resultFirst), end = begin + static_cast<std::ptrdiff_t>(resultSize);
+  const std::ptrdiff_t windowsEnd = axis.step * (count - 1) + axis.base + taps;
+  if ((count > 1 && axis.step - taps > kMostBetween) || axis.base - begin > kMostBetween ||
+      end - windowsEnd > kMostBetween) {
+    return "there are more than 64 pixels between the windows, or beside them";
+  }
+  const bool isInside = axis.base >= 0 && windowsEnd <= static_cast<std::ptrdiff_t>(size);
+  return isClamped && !isInside ? "windows reach over a clamped edge" : nullptr;
+}
+
+const char* refusesDisjoint(const CNNPoolingGradient& o, const Context&) {
+  if (o.type == PoolingType::l2Norm) return "it is an L2 norm";
+  if (o.result.type != DataType::float32) return "the images are not of float32";
+  if (const char* reason = refusesSmall(o.window, o.source, o.gradient)) return reason;
+  if (o.gradient.pixels() == 0) return "there are no windows";
+  const bool isClamped = o.edgeMode == ImageEdgeMode::clamp && o.type == PoolingType::max;
+  if (const char* reason =
+          refusesAxis(o.window.y, o.gradient.height, o.source.height, o.resultY, o.result.height, isClamped)) {
+    return reason;
+  }
+  return refusesAxis(o.window.x, o.gradient.width, o.source.width, o.resultX, o.result.width, isClamped);
+}
+
+/// A thread for each window: it reads the window once, and writes all of its pixels.
+template <int kCount, int kTaps>
+void spreadSmall(const CNNPoolingGradient& o, Context& context) {
+  const SmallPool<kCount, kTaps> small{poolOf(o, context)};
+  const Images gradient = imagesOf(o.gradient, context), result = imagesOf(o.result, context);
+  const SideBySide rows = sideBySide(o.window.y, o.gradient.height, o.source.height, o.resultY, o.result.height);
+  const SideBySide columns = sideBySide(o.window.x, o.gradient.width, o.source.width, o.resultX, o.result.width);
+  forEachChannels<kCount>(
+      context, gradient, [=] __device__(std::size_t n, std::size_t row, std::size_t column, std::size_t c) {
+        const int i = static_cast<int>(row), j = static_cast<int>(column);
+        const bool isMax = small.pool.type == PoolingType::max;
+        Channels<kCount> given = *reinterpret_cast<const Channels<kCount>*>(gradient.address(n, row, column, c));
+        Largest<kCount> largest;
+        if (isMax) {
+          largest = small.largest(n, i, j, c);
+        } else {
+          const double count = small.pool.divisor(row, column);
+#pragma unroll
+          for (int k = 0; k < kCount; ++k) given.value[k] = static_cast<float>(double{given.value[k]} / count);
+        }
+        std::byte* const image = result.address(n, 0, 0, c);
+        const SideBySide::Range ys = rows.pixels(i), xs = columns.pixels(j);
+        for (int y = ys.begin; y < ys.end; ++y) {
+          const int q = rows.tap(i, y);
+          for (int x = xs.begin; x < xs.end; ++x) {
+            const int p = columns.tap(j, x);
+            const bool isRead = q >= 0 && p >= 0;
+            const int tap = q * small.columns() + p;
+            Channels<kCount> value;
+#pragma unroll
+            for (int k = 0; k < kCount; ++k)
+              value.value[k] = isRead && (!isMax || largest.tap[k] == tap) ? given.value[k] : 0;
+            std::byte* const pixel = image + static_cast<std::size_t>(y - rows.resultFirst) * result.rowBytes +
+                                     static_cast<std::size_t>(x - columns.resultFirst) * result.pixelBytes;
+            *reinterpret_cast<Channels<kCount>*>(pixel) = value;
+          }
+        }
+      });
+}
+
+void runDisjoint(const CNNPoolingGradient& o, Context& context) {
+  dispatchSmall(o.window, {&o.source, &o.gradient, &o.result},
+                [&](auto count, auto taps) { spreadSmall<count.value, taps.value>(o, context); });
+}
+
+constexpr std::array<Candidate<CNNPooling>, 2> kCandidates = {
+    {{"few channels a thread", refusesSmallPooling, runSmall}, {"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<CNNPoolingGradient>, 2> kGradientCandidates = {
     {{"windows side by side", refusesDisjoint, runDisjoint}, {"plain", acceptsAll, runGradientPlain}}};
 
 }  // namespace
 
 void run(const CNNPooling& operation, Context& context, Explainer* explainer) {
-  runOrExplain(kPlainOnly<CNNPooling, runPlain>, operation, context, explainer);
+  runOrExplain(kCandidates, operation, context, explainer);
 }
 
 void run(const CNNPoolingGradient& operation, Context& context, Explainer* explainer) {

@@ -15,18 +15,23 @@ __global__ void tableKernel(Addresses addresses, std::byte** table) {
   if (threadIdx.x < addresses.count) table[threadIdx.x] = addresses.address[threadIdx.x];
 }
 
+/// Images at equal distances.
+Images regularImages(const ImageView& view) {
+  return {.data = view.data,
+          .images = view.images,
+          .height = view.height,
+          .width = view.width,
+          .channels = view.channels,
+          .imageBytes = view.imageBytes,
+          .rowBytes = view.rowBytes,
+          .pixelBytes = view.pixelBytes,
+          .type = view.type};
+}
+
 }  // namespace
 
 Images imagesOf(const ImageView& view, Context& context) {
-  Images images{.data = view.data,
-                .images = view.images,
-                .height = view.height,
-                .width = view.width,
-                .channels = view.channels,
-                .imageBytes = view.imageBytes,
-                .rowBytes = view.rowBytes,
-                .pixelBytes = view.pixelBytes,
-                .type = view.type};
+  Images images = regularImages(view);
   if (!view.data || view.addresses.empty()) return images;
   auto** const table = context.scratch<std::byte*>(view.addresses.size());
   for (std::size_t first = 0; first < view.addresses.size(); first += Addresses::kMost) {
@@ -37,6 +42,12 @@ Images imagesOf(const ImageView& view, Context& context) {
   }
   images.addresses = table;
   return images;
+}
+
+FewImages fewImagesOf(const ImageView& view) {
+  FewImages few{.images = regularImages(view), .isListed = view.data && !view.addresses.empty()};
+  if (few.isListed) std::copy(view.addresses.begin(), view.addresses.end(), few.addresses);
+  return few;
 }
 
 ImageView imageRange(const ImageView& view, std::size_t first, std::size_t count) {

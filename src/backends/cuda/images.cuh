@@ -35,6 +35,32 @@ struct Images {
 /// For the kernels that are launched next: the table of addresses, if there must be one, is scratch memory.
 Images imagesOf(const ImageView& view, Context& context);
 
+/// A few images as an argument of a kernel, which must be a grid constant: images that lie anywhere have their
+/// addresses in it, where a table in device memory would take a launch of its own.
+struct FewImages {
+  static constexpr std::size_t kMost = 256;
+
+  Images images;
+  bool isListed = false;
+  std::byte* addresses[kMost] = {};
+
+  __device__ Images get() const {
+    Images result = images;
+    if (isListed) result.addresses = addresses;
+    return result;
+  }
+};
+
+inline bool areFew(const ImageView& view) { return view.addresses.size() <= FewImages::kMost; }
+
+FewImages fewImagesOf(const ImageView& view);
+
+/// Whether threads can take four neighbouring channels of every pixel at once: float32, aligned, at known distances.
+inline bool isInFours(const ImageView& view) {
+  return view.type == DataType::float32 && view.channels % 4 == 0 && view.addresses.empty() &&
+         (reinterpret_cast<std::uintptr_t>(view.data) | view.pixelBytes | view.rowBytes | view.imageBytes) % 16 == 0;
+}
+
 /// Images `first` to `first + count - 1` of a batch.
 ImageView imageRange(const ImageView& view, std::size_t first, std::size_t count);
 
@@ -99,6 +125,22 @@ template <class Body>
 void forEachElement(Context& context, const Images& images, const Body& body) {
   if (images.elements() == 0) return;
   context.launchEarly(imageElementKernel<Body>, blocksFor(images.elements(), 256, 1u << 20), 256, images, body);
+}
+
+/// Neighbouring channels of a pixel of float32 that one thread takes at once.
+template <int kCount>
+struct alignas(kCount * sizeof(float)) Channels {
+  float value[kCount];
+};
+
+/// body(n, y, x, c) for every kCount-th channel of images, in any order.
+template <int kCount, class Body>
+void forEachChannels(Context& context, const Images& images, const Body& body) {
+  Images groups = images;
+  groups.channels /= kCount;
+  forEachElement(context, groups, [=] __device__(std::size_t n, std::size_t y, std::size_t x, std::size_t group) {
+    body(n, y, x, group * kCount);
+  });
 }
 
 /// body(n, y, x, lane) with one warp for every pixel.

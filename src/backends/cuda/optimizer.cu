@@ -194,6 +194,7 @@ constexpr unsigned kThreads = 256;
 
 template <class Step>
 __global__ void updateKernel(const __grid_constant__ Table<Step> table) {
+  waitForFormer();
   if (hasViolation(table.violation)) return;
   unsigned t = 0;
   while (t + 1 < table.count && table.tensors[t + 1].firstBlock <= blockIdx.x) ++t;
@@ -225,7 +226,7 @@ void launchTable(std::span<const Operation* const> updates, Context& context) {
     tensor.step = Step::of(*o);
     blocks += blocksFor((tensor.elements + 3) / 4, kThreads);
   }
-  context.launch(updateKernel<Step>, blocks, kThreads, table);
+  context.launchEarly(updateKernel<Step>, blocks, kThreads, table);
 }
 
 template <class Operation, class Step>

@@ -1,5 +1,7 @@
 #include "backends/cuda/pixel_matrix.cuh"
 
+#include "backends/cuda/divider.cuh"
+
 namespace metalloid::cuda {
 namespace {
 
@@ -99,43 +101,83 @@ SmallAxis smallOf(const WindowAxis& axis) {
           static_cast<int>(axis.tapStep)};
 }
 
-/// The usual windows over images of float32, some channels at a time; all counts fit 32 bits.
+/// The usual windows over images of float32; all counts fit 31 bits.
 struct SmallPatches {
   SmallAxis y, x;
   ImageEdgeMode edgeMode;
-  std::uint32_t outputs, width, taps, packs, elements;
+  Divider outputs, width;  // of an image
+  Divider tapsX;
+  Divider rowPacks;  // of the matrix
+  Divider channels;  // of a pixel: packs or elements
+  std::uint32_t rows, columns, threads;
   std::size_t firstByte;
 };
 
-template <class Pack>
-__global__ void patchKernel(const __grid_constant__ Images source, const __grid_constant__ SmallPatches p,
-                            std::byte* matrix, std::size_t rowBytes) {
-  const auto height = static_cast<int>(source.height), width = static_cast<int>(source.width);
-  for (std::uint32_t e = blockIdx.x * blockDim.x + threadIdx.x; e < p.elements; e += gridDim.x * blockDim.x) {
-    const std::uint32_t element = e / p.packs, pack = e - element * p.packs;
-    const std::uint32_t row = element / p.taps, tap = element - row * p.taps;
-    const std::uint32_t n = row / p.outputs, output = row - n * p.outputs;
-    const std::uint32_t j = output / p.width, q = tap / static_cast<std::uint32_t>(p.x.taps);
-    int y = p.y.position(static_cast<int>(j), static_cast<int>(q));
-    int x =
-        p.x.position(static_cast<int>(output - j * p.width), static_cast<int>(tap) - static_cast<int>(q) * p.x.taps);
-    if (p.edgeMode == ImageEdgeMode::clamp) {
-      y = min(max(y, 0), height - 1);
-      x = min(max(x, 0), width - 1);
+constexpr int kPatchRows = 4;  // that a thread gathers: what it knows of its columns serves them all
+
+/// A thread for each pack of four elements of a row, and for kPatchRows rows. Packed: they are four channels of one
+/// pixel; otherwise they may belong to different taps, and what fills up the last pack of a row is zero.
+template <bool kIsPacked>
+__global__ void __launch_bounds__(256)
+    patchKernel(const __grid_constant__ Images source, const __grid_constant__ SmallPatches p, std::byte* matrix,
+                std::size_t rowBytes) {
+  waitForFormer();
+  constexpr int kParts = kIsPacked ? 1 : 4;
+  using Part = Channels<4 / kParts>;
+  struct alignas(16) Pack {
+    Part part[kParts];
+  };
+  const int height = static_cast<int>(source.height), width = static_cast<int>(source.width);
+  for (std::uint32_t e = blockIdx.x * blockDim.x + threadIdx.x; e < p.threads; e += gridDim.x * blockDim.x) {
+    const Divider::Result place = p.rowPacks(e);
+    int tapY[kParts], tapX[kParts];
+    std::uint32_t channel[kParts];
+    bool isColumn[kParts];
+#pragma unroll
+    for (int k = 0; k < kParts; ++k) {
+      const std::uint32_t column = place.remainder * kParts + static_cast<std::uint32_t>(k);
+      const Divider::Result tap = p.channels(column), rowOfTaps = p.tapsX(tap.quotient);
+      tapY[k] = p.y.position(0, static_cast<int>(rowOfTaps.quotient));
+      tapX[k] = p.x.position(0, static_cast<int>(rowOfTaps.remainder));
+      channel[k] = tap.remainder;
+      isColumn[k] = kIsPacked || column < p.columns;
     }
-    Pack value{};
-    if (y >= 0 && y < height && x >= 0 && x < width) {
-      const std::byte* const from = source.address(n, static_cast<std::size_t>(y), static_cast<std::size_t>(x), 0);
-      value = reinterpret_cast<const Pack*>(from + p.firstByte)[pack];
+    Pack packs[kPatchRows];
+    const std::uint32_t first = place.quotient * kPatchRows;
+#pragma unroll
+    for (std::uint32_t r = 0; r < kPatchRows; ++r) {
+      const Divider::Result output = p.outputs(first + r), pixel = p.width(output.remainder);
+      const bool isRow = first + r < p.rows;
+      const std::byte* const image = source.address(isRow ? output.quotient : 0, 0, 0, 0) + p.firstByte;
+#pragma unroll
+      for (int k = 0; k < kParts; ++k) {
+        int y = p.y.step * static_cast<int>(pixel.quotient) + tapY[k];
+        int x = p.x.step * static_cast<int>(pixel.remainder) + tapX[k];
+        if (p.edgeMode == ImageEdgeMode::clamp) {
+          y = min(max(y, 0), height - 1);
+          x = min(max(x, 0), width - 1);
+        }
+        const bool isInside = (y >= 0) & (y < height) & (x >= 0) & (x < width);
+        const std::byte* const from =
+            image + static_cast<std::uint32_t>(y) * source.rowBytes + static_cast<std::uint32_t>(x) * source.pixelBytes;
+        Part part{};
+        if (isRow & isColumn[k] & isInside) part = reinterpret_cast<const Part*>(from)[channel[k]];
+        packs[r].part[k] = part;
+      }
     }
-    reinterpret_cast<Pack*>(matrix + row * rowBytes)[tap * p.packs + pack] = value;
+#pragma unroll
+    for (std::uint32_t r = 0; r < kPatchRows; ++r) {
+      if (first + r < p.rows) reinterpret_cast<Pack*>(matrix + (first + r) * rowBytes)[place.remainder] = packs[r];
+    }
   }
 }
 
 /// False where the counts are too large or the images of another kind.
 bool gatherSmall(const ImageView& view, const Patches& patches, const MatrixView& matrix, Context& context) {
-  const std::size_t elements = matrix.rows * matrix.columns;
-  if (view.type != DataType::float32 || elements >= std::size_t{1} << 31 || elements == 0) return false;
+  const std::size_t rowPacks = matrix.rowBytes / sizeof(float4);
+  const std::size_t threads = (matrix.rows + kPatchRows - 1) / kPatchRows * rowPacks;
+  constexpr std::size_t kLimit = std::size_t{1} << 30;
+  if (view.type != DataType::float32 || matrix.rows * rowPacks >= kLimit || threads == 0) return false;
   if (view.width >= 1u << 28 || view.height >= 1u << 28) return false;
   if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
   const std::size_t firstByte = patches.firstChannel * sizeof(float);
@@ -143,18 +185,21 @@ bool gatherSmall(const ImageView& view, const Patches& patches, const MatrixView
       view.addresses.empty() && patches.channels % 4 == 0 &&
       ((reinterpret_cast<std::uintptr_t>(view.data) | view.pixelBytes | view.rowBytes | view.imageBytes | firstByte) %
        sizeof(float4)) == 0;
-  const std::size_t size = isPacked ? 4 : 1;
+  const auto divider = [](std::size_t divisor) { return Divider(static_cast<std::uint32_t>(divisor)); };
   const SmallPatches p{.y = smallOf(patches.window.y),
                        .x = smallOf(patches.window.x),
                        .edgeMode = patches.edgeMode,
-                       .outputs = static_cast<std::uint32_t>(patches.height * patches.width),
-                       .width = static_cast<std::uint32_t>(patches.width),
-                       .taps = static_cast<std::uint32_t>(patches.taps()),
-                       .packs = static_cast<std::uint32_t>(patches.channels / size),
-                       .elements = static_cast<std::uint32_t>(elements / size),
+                       .outputs = divider(patches.height * patches.width),
+                       .width = divider(patches.width),
+                       .tapsX = divider(patches.window.x.taps),
+                       .rowPacks = divider(rowPacks),
+                       .channels = divider(isPacked ? patches.channels / 4 : patches.channels),
+                       .rows = static_cast<std::uint32_t>(matrix.rows),
+                       .columns = static_cast<std::uint32_t>(matrix.columns),
+                       .threads = static_cast<std::uint32_t>(threads),
                        .firstByte = firstByte};
-  context.launch(isPacked ? patchKernel<float4> : patchKernel<float>, blocksFor(p.elements, 256, 1u << 20), 256,
-                 imagesOf(view, context), p, matrix.data, matrix.rowBytes);
+  context.launchEarly(isPacked ? patchKernel<true> : patchKernel<false>, blocksFor(threads, 256, 1u << 20), 256,
+                      imagesOf(view, context), p, matrix.data, matrix.rowBytes);
   return true;
 }
 
@@ -204,27 +249,39 @@ struct Sum4 {
   double x = 0, y = 0, z = 0, w = 0;
 };
 
+constexpr int kTapsAtOnce = 5;  // loads in flight
+
 /// Four channels of a pixel a thread; `walk` has the result's shape, with packs for channels.
 __global__ void addPatchesKernel(const __grid_constant__ Images walk, const __grid_constant__ SmallTarget t,
                                  const std::byte* matrix, std::size_t rowBytes) {
+  waitForFormer();
   const std::size_t elements = walk.elements(), stride = std::size_t{gridDim.x} * blockDim.x;
   for (std::size_t e = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; e < elements; e += stride) {
     const Place place = placeOf(walk, e, true);
     const int y = static_cast<int>(place.y) + t.firstY, x = static_cast<int>(place.x) + t.firstX;
     Sum4 sum{};
     if (y < t.sourceHeight && x < t.sourceWidth) {
+      const std::byte* const outputs = matrix + place.n * t.height * t.width * rowBytes + place.c * sizeof(float4);
       for (int q = 0; q < t.y.taps; ++q) {
         const int j = SmallTarget::output(t.y, y, q, t.height);
         if (j < 0) continue;
-        for (int p = 0; p < t.x.taps; ++p) {
-          const int i = SmallTarget::output(t.x, x, p, t.width);
-          if (i < 0) continue;
-          const std::byte* const row = matrix + ((place.n * t.height + j) * t.width + i) * rowBytes;
-          const float4 part = reinterpret_cast<const float4*>(row)[(q * t.x.taps + p) * t.packs + place.c];
-          sum.x += double{part.x};
-          sum.y += double{part.y};
-          sum.z += double{part.z};
-          sum.w += double{part.w};
+        for (int p = 0; p < t.x.taps; p += kTapsAtOnce) {
+          float4 parts[kTapsAtOnce];
+#pragma unroll
+          for (int k = 0; k < kTapsAtOnce; ++k) {
+            const int i = p + k < t.x.taps ? SmallTarget::output(t.x, x, p + k, t.width) : -1;
+            const std::uint32_t row = static_cast<std::uint32_t>(j * t.width + i);
+            const std::uint32_t tap = static_cast<std::uint32_t>(q * t.x.taps + p + k);
+            parts[k] = float4{};
+            if (i >= 0) parts[k] = reinterpret_cast<const float4*>(outputs + row * rowBytes)[tap * t.packs];
+          }
+#pragma unroll
+          for (const float4& part : parts) {
+            sum.x += double{part.x};
+            sum.y += double{part.y};
+            sum.z += double{part.z};
+            sum.w += double{part.w};
+          }
         }
       }
     }
@@ -242,6 +299,7 @@ bool addSmall(const MatrixView& matrix, const Patches& patches, const PatchTarge
       patches.channels % 4 != 0 || result.images * result.pixels() * patches.channels >= std::size_t{1} << 31) {
     return false;
   }
+  if (matrix.rows * matrix.columns >= std::size_t{1} << 31) return false;
   if (!isSmall(patches.window.y, patches.height) || !isSmall(patches.window.x, patches.width)) return false;
   if (patches.window.y.step < 1 || patches.window.x.step < 1) return false;
   for (const std::size_t size : {target.sourceHeight, target.sourceWidth, target.resultY, target.resultX}) {
@@ -267,8 +325,8 @@ bool addSmall(const MatrixView& matrix, const Patches& patches, const PatchTarge
   Images walk = imagesOf(result, context);
   walk.channels = t.packs;
   if (walk.elements() == 0) return true;
-  context.launch(addPatchesKernel, blocksFor(walk.elements(), 256, 1u << 20), 256, walk, t, matrix.data,
-                 matrix.rowBytes);
+  context.launchEarly(addPatchesKernel, blocksFor(walk.elements(), 256, 1u << 20), 256, walk, t, matrix.data,
+                      matrix.rowBytes);
   return true;
 }
 
