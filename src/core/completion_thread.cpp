@@ -19,12 +19,21 @@ void CompletionThread::post(std::function<void()> task) {
   posted_.notify_one();
 }
 
+void CompletionThread::drain(std::chrono::milliseconds longest) {
+  if (isCurrent()) return;
+  std::unique_lock lock(mutex_);
+  idle_.wait_for(lock, longest, [this] { return tasks_.empty() && !isBusy_; });
+}
+
 void CompletionThread::run() {
   for (;;) {
     std::vector<std::function<void()>> tasks;
     {
       std::unique_lock lock(mutex_);
+      isBusy_ = false;
+      if (tasks_.empty()) idle_.notify_all();
       posted_.wait(lock, [this] { return !tasks_.empty(); });
+      isBusy_ = true;
       tasks.swap(tasks_);
     }
     for (auto& task : tasks) {

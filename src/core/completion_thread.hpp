@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -17,6 +18,10 @@ class CompletionThread {
   static CompletionThread& shared();
 
   void post(std::function<void()> task);
+
+  /// Waits until what was posted is done, but not longer than this; returns at once on the thread itself.
+  void drain(std::chrono::milliseconds longest);
+
   bool isCurrent() const { return std::this_thread::get_id() == thread_.get_id(); }
 
  private:
@@ -25,7 +30,9 @@ class CompletionThread {
 
   std::mutex mutex_;
   std::condition_variable posted_;
+  std::condition_variable idle_;
   std::vector<std::function<void()>> tasks_;
+  bool isBusy_ = false;
   std::thread thread_;  // last: starts when everything above exists
 };
 

@@ -40,13 +40,12 @@ std::string Encoding::describe(std::string_view role, const ArrayImplementation&
   return fmt::format("{} ({})", array.name(), role);
 }
 
-void Encoding::checkTemporary(const std::string& name, bool isTemporary, const CommandBufferImplementation* owner,
+void Encoding::checkTemporary(const std::function<std::string()>& name, const CommandBufferImplementation* owner,
                               std::size_t readCount) const {
-  if (!isTemporary) return;
-  if (!owner) refuse(fmt::format("{} belongs to a command buffer that is committed or gone.", name));
-  if (owner != &commandBuffer_) refuse(fmt::format("{} belongs to another command buffer.", name));
+  if (!owner) refuse(fmt::format("{} belongs to a command buffer that is committed or gone.", name()));
+  if (owner != &commandBuffer_) refuse(fmt::format("{} belongs to another command buffer.", name()));
   if (readCount == 0)
-    refuse(fmt::format("{} has been read as often as its readCount allowed: its contents are gone.", name));
+    refuse(fmt::format("{} has been read as often as its readCount allowed: its contents are gone.", name()));
 }
 
 ArrayImplementation* Encoding::check(std::string_view role, const Handle& handle, bool optional, Access access) {
@@ -59,7 +58,7 @@ ArrayImplementation* Encoding::check(std::string_view role, const Handle& handle
     refuse(fmt::format("{} is on device {}, but the command buffer is on device {}.", describe(role, array),
                        array.device().name(), commandBuffer_.device().name()));
   }
-  checkTemporary(describe(role, array), array.isTemporary(), array.owner(), array.readCount());
+  if (array.isTemporary()) checkTemporary([&] { return describe(role, array); }, array.owner(), array.readCount());
   uses_.push_back({.array = &array, .role = role, .access = access, .region = {}});
   return &array;
 }

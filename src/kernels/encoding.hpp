@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -226,7 +227,8 @@ class Encoding {
 
   ImageOperand images(std::string_view role, const ImageBatch& images, std::size_t firstImage, std::size_t count,
                       Access access);
-  void checkTemporary(const std::string& name, bool isTemporary, const CommandBufferImplementation* owner,
+  /// `name` is called for a message only: there is one for each image of a batch.
+  void checkTemporary(const std::function<std::string()>& name, const CommandBufferImplementation* owner,
                       std::size_t readCount) const;
   void checkImageOverlaps() const;
   void finish();

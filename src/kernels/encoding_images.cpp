@@ -21,6 +21,8 @@ Encoding::ImageOperand Encoding::images(std::string_view role, const ImageBatch&
   operand.role_ = role;
   operand.use_ = imageUses_.size();
   ImageUse use{.name = {}, .role = role, .access = access, .images = {}, .region = {}};
+  use.images.reserve(images.size());
+  operand.addresses_.reserve(images.size() * std::min(count, images.front() ? images.front().numberOfImages() : 0));
   for (const Image& handle : images) {
     if (!handle) refuse(fmt::format("The {} is nil.", role));
     auto& image = static_cast<ImageImplementation&>(*handle.implementation());
@@ -29,7 +31,7 @@ Encoding::ImageOperand Encoding::images(std::string_view role, const ImageBatch&
       refuse(fmt::format("{} is on device {}, but the command buffer is on device {}.", name(), image.device().name(),
                          commandBuffer_.device().name()));
     }
-    if (image.isTemporary()) checkTemporary(name(), true, image.array().owner(), image.readCount());
+    if (image.isTemporary()) checkTemporary(name, image.array().owner(), image.readCount());
     const auto& descriptor = image.descriptor();
     if (use.images.empty()) {
       use.name = operand.name_ = name();
@@ -87,7 +89,7 @@ void Encoding::reads(std::string_view role, const State& state) {
     refuse(fmt::format("{} is on device {}, but the command buffer is on device {}.", name(), object.device().name(),
                        commandBuffer_.device().name()));
   }
-  if (object.isTemporary()) checkTemporary(name(), true, object.owner(), object.readCount());
+  if (object.isTemporary()) checkTemporary(name, object.owner(), object.readCount());
   states_.emplace_back(&object);
 }
 

@@ -2,13 +2,16 @@
 
 #include "backends/cuda/executor.hpp"
 #include "backends/cuda/module_loader.hpp"
+#include "core/completion_thread.hpp"
 #include "core/format.hpp"
 #include "core/log.hpp"
 #include "operations/describe.hpp"
 
 #include <metalloid/error.hpp>
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -130,6 +133,10 @@ std::vector<Ref<detail::DeviceImplementation>> makeDevices() {
     } else {
       explainAbsence(fmt::format("cuda:{} does not open: {}", i, status.message));
     }
+  }
+  // When the process exits, the driver goes first. What ended command buffers still hold must have gone before.
+  if (!devices.empty()) {
+    std::atexit([] { detail::CompletionThread::shared().drain(std::chrono::seconds(2)); });
   }
   return devices;
 }

@@ -15,8 +15,9 @@
 ///
 ///     a b = a0 b0 + (a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0)
 ///
-/// Tensor cores truncate what they add. So the leading products, which are exact in 16 bits, are added there only over
-/// 32 terms, and from there on by additions that round. The others are smaller by 2^-8: 256 terms do no harm.
+/// Tensor cores truncate what they add. So they add the leading products, which are exact in 16 bits, only over 32
+/// terms; from there on, sums are compensated: what rounding takes from a sum is kept beside it. The others, smaller by
+/// 2^-8, are added to what is kept.
 ///
 /// Infinities, NaN, and numbers that bfloat16 rounds to infinity, give a sum that is not finite. Such an element is
 /// computed again, term by term in float32.
@@ -28,7 +29,7 @@ namespace {
 constexpr unsigned kParts = 3;
 constexpr unsigned kTile = 128;           // rows and columns of the result that a block computes at a time
 constexpr unsigned kDepth = 32;           // terms of a stage: rows of 64 bytes, the width of the swizzle
-constexpr unsigned kRestStages = 8;       // over which the smaller products are added by tensor cores
+constexpr unsigned kStagesOfRest = 8;     // in which tensor cores add up the small products
 constexpr unsigned kStages = 4;           // that are loaded ahead
 constexpr unsigned kBlocksOfCluster = 2;  // one above the other: they share the tile of the right factor
 constexpr unsigned kConsumers = 2;        // warp groups that multiply, 64 rows each
@@ -201,27 +202,10 @@ __device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
   return sum;
 }
 
-/// What becomes of the sum of element (i, j).
-__device__ float finished(const Product& p, std::size_t i, std::size_t j, float sum, float former) {
-  if (!(fabsf(sum) <= FLT_MAX)) sum = plainElement(p, i, j);
-  float z = static_cast<float>(p.alpha) * sum;
-  if (p.beta != 0) z = fmaf(static_cast<float>(p.beta), former, z);
-  if (p.bias.data) z += reinterpret_cast<const float*>(p.bias.data)[j];
-  return z;
-}
-
-/// Stores elements (i, j) and (i, j + 1).
-__device__ void storePair(const Product& p, bool isAligned, std::size_t i, std::size_t j, float first, float second) {
-  if (i >= p.result.rows || j >= p.result.columns) return;
-  auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes) + j;
-  const bool isPair = j + 1 < p.result.columns, isRead = p.beta != 0;
-  if (isPair && isAligned) {
-    const float2 former = isRead ? *reinterpret_cast<const float2*>(to) : float2{};
-    *reinterpret_cast<float2*>(to) = {finished(p, i, j, first, former.x), finished(p, i, j + 1, second, former.y)};
-  } else {
-    to[0] = finished(p, i, j, first, isRead ? to[0] : 0);
-    if (isPair) to[1] = finished(p, i, j + 1, second, isRead ? to[1] : 0);
-  }
+/// What becomes of the sum of an element of column j.
+__device__ float finished(const Product& p, float sum, std::size_t j) {
+  const float z = static_cast<float>(p.alpha) * sum;
+  return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
 }
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -251,72 +235,128 @@ __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const
   }
 }
 
-/// Begins the products of a stage: the leading ones as one group, the others as the next.
-__device__ void multiplyStage(const Stage& stage, unsigned consumer, bool isFirst, float (&leading)[64],
-                              float (&rest)[64]) {
-  constexpr unsigned kRowBytes = kDepth * sizeof(__nv_bfloat16), kSteps = kDepth / 16;
+/// The parts of a stage as a consumer multiplies them.
+struct Factors {
   std::uint64_t left[kParts], right[kParts];
+
+  __device__ Factors(const Stage& stage, unsigned consumer) {
+    constexpr unsigned kRowBytes = kDepth * sizeof(__nv_bfloat16);
 #pragma unroll
-  for (unsigned part = 0; part < kParts; ++part) {
-    left[part] = hopper::describeTile(stage.left[part] + consumer * kConsumerRows * kRowBytes);
-    right[part] = hopper::describeTile(stage.right[part]);
-  }
-  hopper::beginProducts();
-#pragma unroll
-  for (unsigned n = 0; n < kSteps; ++n) {
-    hopper::multiplyTiles(leading, left[0] + n * hopper::kNextColumns, right[0] + n * hopper::kNextColumns, n > 0);
-  }
-  hopper::endProducts();
-  constexpr unsigned kPairs[][2] = {{0, 2}, {2, 0}, {1, 1}, {0, 1}, {1, 0}};  // from the smallest on
-#pragma unroll
-  for (unsigned pair = 0; pair < 5; ++pair) {
-#pragma unroll
-    for (unsigned n = 0; n < kSteps; ++n) {
-      hopper::multiplyTiles(rest, left[kPairs[pair][0]] + n * hopper::kNextColumns,
-                            right[kPairs[pair][1]] + n * hopper::kNextColumns, !isFirst || pair > 0 || n > 0);
+    for (unsigned part = 0; part < kParts; ++part) {
+      left[part] = hopper::describeTile(stage.left[part] + consumer * kConsumerRows * kRowBytes);
+      right[part] = hopper::describeTile(stage.right[part]);
     }
   }
-  hopper::endProducts();
+
+  /// sum = or += the product of two parts.
+  __device__ void multiply(float (&sum)[64], unsigned leftPart, unsigned rightPart, bool isFirst) const {
+#pragma unroll
+    for (unsigned n = 0; n < kDepth / 16; ++n) {
+      hopper::multiplyTiles(sum, left[leftPart] + n * hopper::kNextColumns, right[rightPart] + n * hopper::kNextColumns,
+                            !isFirst || n > 0);
+    }
+  }
+};
+
+/// sum += addend; what rounding takes away remains in the addend (Dekker's fast two-sum). In assembly, as the compiler
+/// would compute many of them at once, for which there are no registers.
+__device__ inline void addExactly(float& sum, float& addend) {
+  asm volatile(
+      "{\n"
+      ".reg .f32 total, added;\n"
+      "add.rn.f32 total, %0, %1;\n"
+      "sub.rn.f32 added, total, %0;\n"
+      "sub.rn.f32 %1, %1, added;\n"
+      "mov.f32 %0, total;\n"
+      "}"
+      : "+f"(sum), "+f"(addend));
+}
+
+/// What a warp group knows of its rows of a tile: their sums are sum + rest.
+struct Sums {
+  float sum[64] = {};
+  float rest[64] = {};
+  float leading[64];
+
+  /// Adds a stage.
+  __device__ void add(const Factors& factors, bool isFirst) {
+    hopper::beginProducts();
+    factors.multiply(leading, 0, 0, true);
+    hopper::endProducts();
+    factors.multiply(rest, 0, 2, isFirst);  // from the smallest on
+    factors.multiply(rest, 2, 0, false);
+    factors.multiply(rest, 1, 1, false);
+    factors.multiply(rest, 0, 1, false);
+    factors.multiply(rest, 1, 0, false);
+    hopper::endProducts();
+    hopper::waitForProducts<1>();
+    hopper::keepInOrder(leading);
+#pragma unroll
+    for (int n = 0; n < 64; ++n) addExactly(sum[n], leading[n]);  // while tensor cores are busy with the rest
+    hopper::waitForProducts<0>();
+    hopper::keepInOrder(rest);
+#pragma unroll
+    for (int n = 0; n < 64; ++n) rest[n] += leading[n];
+  }
+
+  /// Leaves in the rest what a float cannot hold of the sum: truncation does the less harm the smaller it is.
+  __device__ void normalize() {
+#pragma unroll
+    for (int n = 0; n < 64; ++n) addExactly(sum[n], rest[n]);
+  }
+};
+
+/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns. Then computes again what is not finite.
+__device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row, unsigned column) {
+  const bool isAligned = (reinterpret_cast<std::uintptr_t>(p.result.data) | p.result.rowBytes) % sizeof(float2) == 0;
+  bool isFinite = true;
+#pragma unroll
+  for (unsigned half = 0; half < 2; ++half) {
+    const unsigned i = row + half * 8;
+    auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes);
+#pragma unroll
+    for (unsigned n = 0; n < 16; ++n) {
+      const unsigned j = column + n * 8;
+      const float first = sum[4 * n + 2 * half], second = sum[4 * n + 2 * half + 1];
+      isFinite = isFinite && fabsf(first) <= FLT_MAX && fabsf(second) <= FLT_MAX;
+      if (i >= p.result.rows || j >= p.result.columns) continue;
+      if (isAligned && j + 1 < p.result.columns) {
+        *reinterpret_cast<float2*>(to + j) = {finished(p, first, j), finished(p, second, j + 1)};
+      } else {
+        to[j] = finished(p, first, j);
+        if (j + 1 < p.result.columns) to[j + 1] = finished(p, second, j + 1);
+      }
+    }
+  }
+  if (isFinite) return;
+#pragma unroll 1
+  for (unsigned n = 0; n < 64; ++n) {
+    const unsigned i = row + n / 32 * 8, j = column + n % 32 / 2 * 8 + n % 2;
+    if (i >= p.result.rows || j >= p.result.columns) continue;
+    float& element = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes)[j];
+    if (!(fabsf(element) <= FLT_MAX)) element = finished(p, plainElement(p, i, j), j);
+  }
 }
 
 /// A warp group computes its rows of every tile of its block.
 __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  const auto release = [&](unsigned count) {
-    if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[count % kStages], thread);
-  };
   unsigned count = 0;  // of stages so far
   for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
-    float sum[64], leading[64], rest[64];
-#pragma unroll
-    for (int n = 0; n < 64; ++n) sum[n] = 0;
-    for (unsigned first = 0; first < schedule.stages; first += kRestStages) {
-      const unsigned end = min(first + kRestStages, schedule.stages);
-      for (unsigned k = first; k < end; ++k, ++count) {
-        hopper::waitFor(shared.full[count % kStages], count / kStages % 2);
-        multiplyStage(shared.stages[count % kStages], consumer, k == first, leading, rest);
-        hopper::waitForProducts<1>();  // for the leading ones, and so for all of the former stage
-        hopper::keepInOrder(leading);
-        if (k > first) release(count - 1);
-#pragma unroll
-        for (int n = 0; n < 64; ++n) sum[n] += leading[n];
-      }
-      hopper::waitForProducts<0>();
-      hopper::keepInOrder(rest);
-      release(count - 1);
-#pragma unroll
-      for (int n = 0; n < 64; ++n) sum[n] += rest[n];
+    Sums sums;
+    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
+      const unsigned s = count % kStages;
+      hopper::waitFor(shared.full[s], count / kStages % 2);
+      sums.add(Factors(shared.stages[s], consumer), k == 0);
+      if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[s], thread);
+      if (k % kStagesOfRest == kStagesOfRest - 1) sums.normalize();
     }
-
+    sums.normalize();
     const uint2 place = schedule.place(step);
-    const unsigned row =
-        (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows + thread / 32 * 16 + thread % 32 / 4;
-    const unsigned column = place.y * kTile + thread % 4 * 2;
-    const bool isAligned = (reinterpret_cast<std::uintptr_t>(p.result.data) | p.result.rowBytes) % sizeof(float2) == 0;
-#pragma unroll
-    for (unsigned n = 0; n < 64; n += 2) {
-      storePair(p, isAligned, row + n / 2 % 2 * 8, column + n / 4 * 8, sum[n], sum[n + 1]);
-    }
+    writeTile(
+        p, sums.sum,
+        (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows + thread / 32 * 16 + thread % 32 / 4,
+        place.y * kTile + thread % 4 * 2);
   }
 }
 
@@ -430,6 +470,7 @@ const char* refusesSplitProduct(const Product& p, const Context& context) {
     if (view->rowBytes % sizeof(float) != 0) return "a stride is no whole element";
     if (view->rows > 0x3fffffffu || view->columns > 0x3fffffffu) return "a size is beyond 30 bits";
   }
+  if (p.beta != 0) return "it adds to its result";
   if (p.result.matrices != 1) return "there are several matrices";
   if (p.bias.data && p.bias.type != DataType::float32) return "the bias is not of float32";
   const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;

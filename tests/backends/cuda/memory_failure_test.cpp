@@ -124,8 +124,10 @@ TEST_F(CudaTest, ScratchMemoryThatIsNotThereIsAStoredErrorAndTheDeviceGoesOn) {
   const std::vector<float> before = someWork(device);
   LargeConvolution work(device);
   const CommandQueue queue = device.makeCommandQueue();
-  // Elsewhere first: kernels are loaded when they are first used, which takes memory as well.
-  work.commitTo(device.makeCommandQueue()).waitUntilCompleted();
+  // Elsewhere first: kernels are loaded when they are first used, which takes memory as well. That queue stays in use, so
+  // that nobody else gets its scratch memory.
+  const CommandQueue other = device.makeCommandQueue();
+  work.commitTo(other).waitUntilCompleted();
   {
     const std::vector<Buffer> hoard = allMemoryOf(device);
     const CommandBuffer commands = work.commitTo(queue);
