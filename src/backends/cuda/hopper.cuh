@@ -27,13 +27,14 @@ __device__ inline void arriveExpecting(std::uint64_t& barrier, unsigned bytes) {
                : "memory");
 }
 
-/// Arrives at the same barrier of a block of the cluster.
+/// Arrives at the same barrier of a block of the cluster. For readers that are done: writes are not made visible to it,
+/// which would take longer than a product.
 __device__ inline void arriveAt(std::uint64_t& barrier, unsigned block) {
   asm volatile(
       "{\n"
       ".reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
       "}" ::"r"(sharedAddress(&barrier)),
       "r"(block)
       : "memory");
@@ -138,6 +139,14 @@ __device__ inline void multiplyTiles(float (&d)[64], std::uint64_t a, std::uint6
 
 #undef METALLOID_F16
 #undef METALLOID_F4
+
+// --- turns: two warp groups that do something one after the other, again and again ---
+
+/// Waits until the other warp group has passed the turn on.
+__device__ inline void waitForTurn(unsigned barrier) { asm volatile("bar.sync %0, 256;" ::"r"(barrier) : "memory"); }
+
+/// Passes the turn on to the warp group that waits there.
+__device__ inline void passTurn(unsigned barrier) { asm volatile("bar.arrive %0, 256;" ::"r"(barrier) : "memory"); }
 
 // --- registers: warp groups of one block may have unequal numbers ---
 

@@ -278,25 +278,28 @@ struct Sums {
   float rest[64] = {};
   float leading[64];
 
-  /// Adds a stage.
-  __device__ void add(const Factors& factors, bool isFirst) {
+  /// Adds a stage. Calls f when tensor cores have done half of it: what they get then joins without a gap.
+  template <class F>
+  __device__ void add(const Factors& factors, bool isFirst, const F& f) {
     hopper::beginProducts();
-    factors.multiply(leading, 0, 0, true);
-    hopper::endProducts();
     factors.multiply(rest, 0, 2, isFirst);  // from the smallest on
     factors.multiply(rest, 2, 0, false);
     factors.multiply(rest, 1, 1, false);
+    hopper::endProducts();
     factors.multiply(rest, 0, 1, false);
     factors.multiply(rest, 1, 0, false);
+    factors.multiply(leading, 0, 0, true);
     hopper::endProducts();
     hopper::waitForProducts<1>();
-    hopper::keepInOrder(leading);
-#pragma unroll
-    for (int n = 0; n < 64; ++n) addExactly(sum[n], leading[n]);  // while tensor cores are busy with the rest
+    f();
     hopper::waitForProducts<0>();
     hopper::keepInOrder(rest);
+    hopper::keepInOrder(leading);
 #pragma unroll
-    for (int n = 0; n < 64; ++n) rest[n] += leading[n];
+    for (int n = 0; n < 64; ++n) {
+      addExactly(sum[n], leading[n]);
+      rest[n] += leading[n];
+    }
   }
 
   /// Leaves in the rest what a float cannot hold of the sum: truncation does the less harm the smaller it is.
@@ -338,26 +341,28 @@ __device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row
   }
 }
 
-/// A warp group computes its rows of every tile of its block.
+/// A warp group computes its rows of every tile of its block. Tensor cores work for one while the other one adds.
 __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
+  const unsigned ownTurn = 1 + consumer, otherTurn = 2 - consumer;
+  if (consumer == 1) hopper::passTurn(otherTurn);
   unsigned count = 0;  // of stages so far
   for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
     Sums sums;
     for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
       const unsigned s = count % kStages;
       hopper::waitFor(shared.full[s], count / kStages % 2);
-      sums.add(Factors(shared.stages[s], consumer), k == 0);
+      hopper::waitForTurn(ownTurn);
+      sums.add(Factors(shared.stages[s], consumer), k == 0, [&] { hopper::passTurn(otherTurn); });
       if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[s], thread);
       if (k % kStagesOfRest == kStagesOfRest - 1) sums.normalize();
     }
     sums.normalize();
     const uint2 place = schedule.place(step);
-    writeTile(
-        p, sums.sum,
-        (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows + thread / 32 * 16 + thread % 32 / 4,
-        place.y * kTile + thread % 4 * 2);
+    const unsigned row = (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
+    writeTile(p, sums.sum, row + thread / 32 * 16 + thread % 32 / 4, place.y * kTile + thread % 4 * 2);
   }
+  if (consumer == 0) hopper::waitForTurn(ownTurn);  // what the other one passed on last
 }
 
 #endif
@@ -430,7 +435,7 @@ Schedule scheduleOf(const Product& p) {
 
 /// Whether it is worth it: times in microseconds of both ways, from rates that an H200 showed.
 bool isFaster(const Product& p, const Context& context) {
-  constexpr double kFlopsOfPlain = 48e6, kBytesOfSplit = 3e6, kStage = 1.15, kTileEnd = 4, kLaunches = 8;
+  constexpr double kFlopsOfPlain = 48e6, kBytesOfSplit = 3e6, kStage = 1.2, kTileEnd = 4, kLaunches = 8;
   const auto m = static_cast<double>(p.result.rows), n = static_cast<double>(p.result.columns);
   const auto k = static_cast<double>(p.transposeLeft ? p.left.rows : p.left.columns);
   const Schedule schedule = scheduleOf(p);
