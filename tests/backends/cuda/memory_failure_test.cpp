@@ -124,8 +124,8 @@ TEST_F(CudaTest, ScratchMemoryThatIsNotThereIsAStoredErrorAndTheDeviceGoesOn) {
   const std::vector<float> before = someWork(device);
   LargeConvolution work(device);
   const CommandQueue queue = device.makeCommandQueue();
-  // Elsewhere first: kernels are loaded when they are first used, which takes memory as well. That queue stays in use, so
-  // that nobody else gets its scratch memory.
+  // Elsewhere first: kernels are loaded when they are first used, which takes memory as well. That queue stays in use,
+  // so that nobody else gets its scratch memory.
   const CommandQueue other = device.makeCommandQueue();
   work.commitTo(other).waitUntilCompleted();
   {
