@@ -29,11 +29,10 @@ namespace {
 constexpr unsigned kParts = 3;
 constexpr unsigned kTile = 128;           // rows and columns of the result that a block computes at a time
 constexpr unsigned kDepth = 32;           // terms of a stage: rows of 64 bytes, the width of the swizzle
-constexpr unsigned kStagesOfRest = 8;     // in which tensor cores add up the small products
 constexpr unsigned kStages = 4;           // that are loaded ahead
 constexpr unsigned kBlocksOfCluster = 2;  // one above the other: they share the tile of the right factor
 constexpr unsigned kConsumers = 2;        // warp groups that multiply, 64 rows each
-constexpr unsigned kConsumerRows = kTile / kConsumers;
+[[maybe_unused]] constexpr unsigned kConsumerRows = kTile / kConsumers;
 constexpr unsigned kThreads = (1 + kConsumers) * 128;
 constexpr unsigned kPartBytes = kTile * kDepth * sizeof(__nv_bfloat16);
 
@@ -177,13 +176,15 @@ struct Schedule {
   __host__ __device__ unsigned count() const { return pairs * columns; }
 
   /// The row of pairs and the column of a step.
-  __device__ uint2 place(unsigned step) const {
+  [[maybe_unused]] __device__ uint2 place(unsigned step) const {
     constexpr unsigned kHeight = 8;
     const unsigned group = step / (kHeight * columns), within = step % (kHeight * columns);
     const unsigned height = min(kHeight, pairs - group * kHeight);
     return {group * kHeight + within % height, within / height};
   }
 };
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 /// One element as the plain product has it.
 __device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
@@ -207,8 +208,6 @@ __device__ float finished(const Product& p, float sum, std::size_t j) {
   const float z = static_cast<float>(p.alpha) * sum;
   return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
 }
-
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 /// One thread brings the stages of all tiles of its block, and half of the right factor's for both blocks.
 __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const Schedule& schedule,
@@ -341,6 +340,8 @@ __device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row
   }
 }
 
+constexpr unsigned kStagesOfRest = 8;  // in which tensor cores add up the small products
+
 /// A warp group computes its rows of every tile of its block. Tensor cores work for one while the other one adds.
 __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
@@ -376,7 +377,14 @@ __device__ const bool kHasProduct =
     false;
 #endif
 
-__global__ void __cluster_dims__(kBlocksOfCluster, 1, 1) __launch_bounds__(kThreads, 1)
+// Elsewhere it is never launched, but compiled.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define METALLOID_CLUSTER
+#else
+#define METALLOID_CLUSTER __cluster_dims__(kBlocksOfCluster, 1, 1)
+#endif
+
+__global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
     splitProductKernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
                        const __grid_constant__ Product p, Schedule schedule) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -403,6 +411,8 @@ __global__ void __cluster_dims__(kBlocksOfCluster, 1, 1) __launch_bounds__(kThre
   hopper::synchronizeCluster();  // nobody leaves while the other block still writes to its memory
 #endif
 }
+
+#undef METALLOID_CLUSTER
 
 /// The parts as the copy engine sees them, in boxes of `rows` rows of one stage.
 CUtensorMap tensorOf(const Parts& parts, unsigned rows, unsigned partsOfBox) {
