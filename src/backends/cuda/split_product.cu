@@ -167,24 +167,24 @@ Parts split(const MatrixView& factor, bool isTransposed, Context& context) {
 
 // --- the product ---
 
-/// What the blocks share: pairs of tiles, in an order that keeps those that are computed at once close together.
+/// What the blocks share among them: pairs of tiles.
 struct Schedule {
   unsigned pairs;    // rows of pairs of tiles
   unsigned columns;  // columns of tiles
   unsigned stages;   // of each tile
 
   __host__ __device__ unsigned count() const { return pairs * columns; }
-
-  /// The row of pairs and the column of a step.
-  [[maybe_unused]] __device__ uint2 place(unsigned step) const {
-    constexpr unsigned kHeight = 8;
-    const unsigned group = step / (kHeight * columns), within = step % (kHeight * columns);
-    const unsigned height = min(kHeight, pairs - group * kHeight);
-    return {group * kHeight + within % height, within / height};
-  }
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+/// The row of pairs and the column of a step. What is computed at once lies close together, and is shared by the L2 cache.
+__device__ uint2 placeOf(const Schedule& schedule, unsigned step) {
+  constexpr unsigned kHeight = 8;
+  const unsigned group = step / (kHeight * schedule.columns), within = step % (kHeight * schedule.columns);
+  const unsigned height = min(kHeight, schedule.pairs - group * kHeight);
+  return {group * kHeight + within % height, within / height};
+}
 
 /// One element as the plain product has it.
 __device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
@@ -216,7 +216,7 @@ __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const
   constexpr auto kAll = static_cast<std::uint16_t>((1u << kBlocksOfCluster) - 1);
   unsigned count = 0;  // of stages so far
   for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
-    const uint2 place = schedule.place(step);
+    const uint2 place = placeOf(schedule, step);
     const auto row = static_cast<int>((place.x * kBlocksOfCluster + rank) * kTile);
     const auto column = static_cast<int>(place.y * kTile + rank * kShare);
     for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
@@ -359,7 +359,7 @@ __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory
       if (k % kStagesOfRest == kStagesOfRest - 1) sums.normalize();
     }
     sums.normalize();
-    const uint2 place = schedule.place(step);
+    const uint2 place = placeOf(schedule, step);
     const unsigned row = (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
     writeTile(p, sums.sum, row + thread / 32 * 16 + thread % 32 / 4, place.y * kTile + thread % 4 * 2);
   }
