@@ -178,7 +178,8 @@ struct Schedule {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/// The row of pairs and the column of a step. What is computed at once lies close together, and is shared by the L2 cache.
+/// The row of pairs and the column of a step. What is computed at once lies close together, and is shared by the L2
+/// cache.
 __device__ uint2 placeOf(const Schedule& schedule, unsigned step) {
   constexpr unsigned kHeight = 8;
   const unsigned group = step / (kHeight * schedule.columns), within = step % (kHeight * schedule.columns);
