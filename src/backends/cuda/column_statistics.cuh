@@ -7,8 +7,7 @@
 /// Column sums and, from them, another pass over the same columns.
 ///
 /// Few rows: a block sums a strip of columns and finishes it while its cache still holds it. Many rows: one launch sums
-/// and another finishes. The second takes strips in the opposite order, so that what the first has read last, as much
-/// as the L2 cache holds, is not read from memory again.
+/// and another finishes.
 namespace metalloid::cuda {
 
 /// `Body` has
@@ -184,17 +183,15 @@ __global__ void __launch_bounds__(256) sumKernel(StripPlan plan, const __grid_co
   }
 }
 
-/// The last chunks of the last strips come first: `sumKernel` has read them last.
 template <class T, class Body>
 __global__ void __launch_bounds__(256) finishKernel(StripPlan plan, const __grid_constant__ Body body) {
   waitForFormer();
-  const unsigned strip = gridDim.x - 1 - blockIdx.x, chunk = gridDim.y - 1 - blockIdx.y;
-  const std::size_t j = (strip * kWideLanes + threadIdx.x % kWideLanes) * std::size_t{Pack<T>::kSize};
+  const std::size_t j = (blockIdx.x * kWideLanes + threadIdx.x % kWideLanes) * std::size_t{Pack<T>::kSize};
   if (j >= plan.columns) return;
   float4 known[Pack<T>::kSize];
 #pragma unroll
   for (int n = 0; n < Pack<T>::kSize; ++n) known[n] = plan.known[j + n];
-  const std::size_t begin = chunk * plan.chunkRows;
+  const std::size_t begin = blockIdx.y * plan.chunkRows;
   finishStrip<T, kWideLanes>(plan, body, known, j, begin, min(begin + plan.chunkRows, plan.rows));
 }
 

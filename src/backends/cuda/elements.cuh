@@ -172,7 +172,8 @@ inline unsigned blocksFor(std::size_t work, std::size_t perBlock, std::size_t li
 // is not copied by every thread.
 
 /// Lets the next kernel be launched, and waits until all former ones are complete. What a kernel does before it must
-/// not touch memory that others write.
+/// not touch memory that others write; nor may such memory be read by __ldg, which takes it for constant from the
+/// launch on.
 __device__ inline void waitForFormer() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;\ngriddepcontrol.wait;" ::: "memory");

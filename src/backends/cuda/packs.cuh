@@ -70,7 +70,7 @@ template <int kSize>
 __device__ void loadColumns(float (&to)[kSize], const VectorView& view, std::size_t j, float absent) {
   if (view.data && view.type == DataType::float32) {
 #pragma unroll
-    for (int n = 0; n < kSize; ++n) to[n] = __ldg(reinterpret_cast<const float*>(view.data) + j + n);
+    for (int n = 0; n < kSize; ++n) to[n] = reinterpret_cast<const float*>(view.data)[j + n];
   } else {
 #pragma unroll
     for (int n = 0; n < kSize; ++n) to[n] = static_cast<float>(atOr(view, 0, j + n, double{absent}));

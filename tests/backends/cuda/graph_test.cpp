@@ -1,12 +1,11 @@
 // Command buffers that come again are replayed as graphs: the bits must be those of the first time, whatever changes
 // between them.
 
+#include "backends/cuda/convolution_steps.hpp"
 #include "backends/cuda/cuda_test_device.hpp"
 
 #include "backends/cuda/executor.hpp"
 #include "core/command_buffer_implementation.hpp"
-#include "training/batch.hpp"
-#include "training/graph_model.hpp"
 #include "training/network.hpp"
 #include "training/optimizer.hpp"
 
@@ -21,6 +20,7 @@
 namespace metalloid {
 namespace {
 
+using testing::ConvolutionSteps;
 using testing::CudaTest;
 
 constexpr std::size_t kBatch = 48, kInputs = 20, kClasses = 5, kSteps = 12;
@@ -121,61 +121,10 @@ TEST_F(CudaTest, SteadyStateAllocatesNothing) {
   EXPECT_EQ(device.peakAllocatedBytes(), peak);
 }
 
-/// A small convolutional network that takes steps; dropout's masks and Adam's rate are never the same.
-class ConvolutionSteps {
- public:
-  explicit ConvolutionSteps(const Device& device)
-      : queue_(device.makeCommandQueue()),
-        model_(device, options(), kBatch),
-        slot_(device, model_.batchLayout(), kBatch),
-        losses_(device, {.length = kBatch * kSteps}) {
-    model_.initialize(queue_, 3);
-    std::vector<float> pixels(kBatch * 36);
-    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<float>(i * 37 % 101) / 50 - 1;
-    std::vector<std::uint32_t> classes(kBatch);
-    for (std::size_t i = 0; i < kBatch; ++i) classes[i] = static_cast<std::uint32_t>(i % 4);
-    slot_.write(kBatch, pixels, classes);
-  }
-
-  /// `commandsAtOnce` command buffers are committed before the first is waited for.
-  void run(std::size_t commandsAtOnce) {
-    std::vector<CommandBuffer> committed;
-    for (std::size_t step = 0; step < kSteps; ++step) {
-      CommandBuffer& commands = committed.emplace_back(queue_.makeCommandBuffer());
-      const Vector losses(losses_.data(), step * kBatch * sizeof(float), {.length = kBatch});
-      model_.encodeTrainingStep(commands, slot_.batch(kBatch), {.losses = losses, .correct = {}, .logits = {}}, 0.01f);
-      commands.commit();
-      if (step + 1 >= commandsAtOnce) committed[step + 1 - commandsAtOnce].waitUntilCompleted();
-    }
-    committed.back().waitUntilCompleted();
-  }
-
-  std::vector<float> losses() const { return losses_.read<float>(); }
-  const CommandQueue& queue() const { return queue_; }
-
- private:
-  static training::TrainingOptions options() {
-    training::TrainingOptions options;
-    options.network.name = "small";
-    options.network.text =
-        "input 6x6x1\nconvolution 3x3x8\nbatch-normalization\nrelu\nmax-pool 2x2\ndense 12\nrelu\ndropout 0.2\ndense "
-        "4\n";
-    options.network.inputs = 36;
-    options.network.classes = 4;
-    options.batchSize = kBatch;
-    return options;
-  }
-
-  CommandQueue queue_;
-  training::GraphModel model_;
-  training::BatchSlot slot_;
-  Vector losses_;
-};
-
 TEST_F(CudaTest, StepsOfConvolutionsAreReplayedFromTheSecondOn) {
   // Blocks of other tests serve the first step, but not as well as those that it leaves serve the second.
   detail::implementation(device).releaseCachedBlocks();
-  ConvolutionSteps steps(device);
+  ConvolutionSteps steps(device, kBatch);
   const auto before = statisticsOf(steps.queue());
   steps.run(1);
   const auto statistics = statisticsOf(steps.queue());
@@ -184,16 +133,16 @@ TEST_F(CudaTest, StepsOfConvolutionsAreReplayedFromTheSecondOn) {
 }
 
 TEST_F(CudaTest, StepsOfConvolutionsGiveTheSameBitsHoweverManyAreInFlight) {
-  ConvolutionSteps oneByOne(device), ahead(device);
+  ConvolutionSteps oneByOne(device, kBatch), ahead(device, kBatch);
   oneByOne.run(1);
   ahead.run(4);
   EXPECT_EQ(oneByOne.losses(), ahead.losses());
 }
 
 TEST_F(CudaTest, StepsOfConvolutionsAllocateNothingInSteadyState) {
-  ConvolutionSteps others(device);
+  ConvolutionSteps others(device, kBatch);
   others.run(4);  // leaves more blocks than a step takes
-  ConvolutionSteps steps(device);
+  ConvolutionSteps steps(device, kBatch);
   steps.run(1);
   const std::size_t peak = device.peakAllocatedBytes(), held = device.allocatedBytes();
   const auto before = statisticsOf(steps.queue());
@@ -204,7 +153,7 @@ TEST_F(CudaTest, StepsOfConvolutionsAllocateNothingInSteadyState) {
 }
 
 TEST_F(CudaTest, StepsOfConvolutionsAreReplayedHoweverManyAreInFlight) {
-  ConvolutionSteps steps(device);
+  ConvolutionSteps steps(device, kBatch);
   const auto before = statisticsOf(steps.queue());
   constexpr std::size_t kRuns = 10, kInFlight = 4;
   for (std::size_t i = 0; i < kRuns; ++i) steps.run(kInFlight);

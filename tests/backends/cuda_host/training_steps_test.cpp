@@ -1,13 +1,10 @@
+#include "backends/cuda/convolution_steps.hpp"
 #include "backends/cuda/recordings.hpp"
 #include "core/command_buffer_implementation.hpp"
-#include "training/batch.hpp"
-#include "training/graph_model.hpp"
 
 #include <metalloid/command_queue.hpp>
-#include <metalloid/vector.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <vector>
@@ -19,7 +16,7 @@
 namespace metalloid {
 namespace {
 
-constexpr std::size_t kBatch = 8, kSteps = 12;
+constexpr std::size_t kSteps = testing::ConvolutionSteps::kSteps;
 
 struct NoGraph {};
 
@@ -32,54 +29,25 @@ struct NoLauncher {
   void replay(NoGraph&) {}
 };
 
-/// A small convolutional network that takes steps, and what a CUDA queue would do with them.
+/// What a CUDA queue would do with training steps.
 class Steps {
  public:
-  explicit Steps(const Device& device)
-      : queue_(device.makeCommandQueue()),
-        model_(device, options(), kBatch),
-        slot_(device, model_.batchLayout(), kBatch),
-        losses_(device, {.length = kBatch * kSteps}) {
-    model_.initialize(queue_, 3);
-    slot_.write(kBatch, std::vector<float>(kBatch * 36, 0.5f), std::vector<std::uint32_t>(kBatch, 1));
-  }
+  explicit Steps(const Device& device) : steps_(device, 8) {}
 
   /// How many of some steps are launched, captured, and replayed; so many are in flight at one time.
   std::map<cuda::Execution, std::size_t> run(std::size_t inFlight) {
     std::map<cuda::Execution, std::size_t> counts;
-    std::vector<CommandBuffer> committed;
-    for (std::size_t step = 0; step < kSteps; ++step) {
-      CommandBuffer& commands = committed.emplace_back(queue_.makeCommandBuffer());
-      const Vector losses(losses_.data(), step * kBatch * sizeof(float), {.length = kBatch});
-      model_.encodeTrainingStep(commands, slot_.batch(kBatch), {.losses = losses, .correct = {}, .logits = {}}, 0.01f);
+    steps_.run(inFlight, [&](const CommandBuffer& commands) {
       std::vector<const operations::Operation*> operations;
       for (const auto& record : detail::implementation(commands).records()) operations.push_back(&record.operation);
       NoLauncher launcher;
       ++counts[recordings_.run(operations, launcher)];
-      commands.commit();
-      if (step + 1 >= inFlight) committed[step + 1 - inFlight].waitUntilCompleted();
-    }
-    committed.back().waitUntilCompleted();
+    });
     return counts;
   }
 
  private:
-  static training::TrainingOptions options() {
-    training::TrainingOptions options;
-    options.network.name = "small";
-    options.network.text =
-        "input 6x6x1\nconvolution 3x3x8\nbatch-normalization\nrelu\nmax-pool 2x2\ndense 12\nrelu\ndropout 0.2\ndense "
-        "4\n";
-    options.network.inputs = 36;
-    options.network.classes = 4;
-    options.batchSize = kBatch;
-    return options;
-  }
-
-  CommandQueue queue_;
-  training::GraphModel model_;
-  training::BatchSlot slot_;
-  Vector losses_;
+  testing::ConvolutionSteps steps_;
   cuda::Recordings<NoGraph> recordings_{64};
 };
 
