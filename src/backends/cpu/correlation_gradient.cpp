@@ -1,11 +1,13 @@
 // The gradient of a correlation for its weights as a product of matrices: a row for each tap and channel, a column for
 // each output channel, and the output pixels as inner index. The left factor is read where the source lies, or where a
-// task has copied it with its surroundings; the gradient is packed. The bias is summed from what has been packed.
+// task has copied some channels of it with their surroundings; the gradient is packed. The bias is summed from what has
+// been packed.
 
 #include "backends/cpu/correlation_gradient.hpp"
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "backends/cpu/correlation_segment.hpp"
@@ -32,6 +34,7 @@ constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a /
 /// Rows of the product that lie side by side in the source.
 struct Strip {
   std::size_t offset;  // floats, from the first tap's first channel
+  std::size_t firstRow;
   std::size_t rows;
 };
 
@@ -42,28 +45,36 @@ inline constexpr std::size_t kStripsTogether = 32;
 /// address translation's first level at every step: strips are then packed together beforehand.
 inline constexpr std::size_t kSweptBytes = 192 * 1024;
 
+/// Some channels of the source under all taps. They are copied together, and so few that the pixels of a block lie
+/// close to each other in the copy.
+struct Part {
+  operations::ImageView source;
+  std::size_t pixelFloats = 0;  // from pixel to pixel and from row to row of the source or of its copy
+  std::size_t rowFloats = 0;
+  std::size_t firstRow = 0;  // of the product
+  std::size_t rows = 0;
+  std::vector<Strip> strips;
+  std::vector<Segment> weights;      // where the rows belong, for one column
+  std::vector<std::size_t> offsets;  // depth-wise: of the taps, which are the rows, in place of strips
+};
+
 struct GradientJob {
   const CorrelationGradient* gradient = nullptr;
   bool copies = false;
-  std::size_t pixelFloats = 0;  // from pixel to pixel and from row to row of the source or of its copy
-  std::size_t rowFloats = 0;
-  std::vector<Strip> strips;
-  std::vector<std::size_t> firstRows;  // of the strips
-  std::vector<Segment> weights;        // where the product's rows belong, for one column
-  std::vector<std::size_t> offsets;    // depth-wise: of the taps, which are the rows, in place of strips
   bool packsStrips = false;
+  std::vector<Part> parts;
   std::size_t rows = 0;
-  std::size_t vectors = 0;  // of columns
-  std::size_t stride = 0;   // of a partial result: whole vectors
-  EvenParts panels{0, 1};
-  BlockSplit lines{0, 1};    // output rows of all images, in blocks
-  BlockSplit slices{0, 1};   // of blocks
-  BlockSplit parts{0, 1};    // of strips
-  BlockSplit columns{0, 1};  // of panels
+  std::size_t vectors = 0;       // of columns
+  std::size_t stride = 0;        // of a partial result: whole vectors
+  BlockSplit slices{0, 1};       // of the output rows of all images, each with a partial result
+  std::size_t linesOfBlock = 1;  // output rows that are packed together, and whose products are one sum
+  BlockSplit shares{0, 1};       // of the parts
+  BlockSplit columns{0, 1};      // of vectors
   float* partials = nullptr;
   float* biasPartials = nullptr;
 
-  std::size_t tasks() const { return slices.count() * std::max<std::size_t>(parts.count(), 1) * columns.count(); }
+  bool isSliced() const { return slices.count() > 1; }
+  std::size_t tasks() const { return slices.count() * shares.count() * columns.count(); }
 };
 
 }  // namespace metalloid::cpu::correlation_gradient_internal
@@ -154,13 +165,24 @@ inline TileFunction tileFunction(bool copies, std::size_t rows, std::size_t vect
   return (copies ? kCopying : kPlain)[(rows - 1) * kTileVectors + vectors - 1];
 }
 
+/// Columns of a task.
+struct Columns {
+  std::size_t first;
+  EvenParts panels;  // in vectors
+
+  std::size_t begin(std::size_t panel) const { return panels.begin(panel) * hn::Lanes(FloatTag()); }
+  std::size_t width() const { return begin(panels.count()); }
+};
+
 /// The working memory of a task and what it holds for the block under way.
 struct TaskMemory {
   std::vector<const float*> lines;  // of the source
   float* copy;
   float* right;
   float* strips;
-  float* row;  // of the gradient, converted
+  float* row;   // of the gradient, converted
+  float* sums;  // results
+  std::size_t stride;
 };
 
 /// Calls f(image, its output rows) for the images that a range of output rows touches.
@@ -173,15 +195,15 @@ void forEachImage(std::size_t height, BlockRange lines, const F& f) {
   }
 }
 
-std::size_t copiedFloats(const GradientJob& job, BlockRange lines) {
+std::size_t copiedFloats(const GradientJob& job, const Part& part, BlockRange lines) {
   std::size_t rows = 0;
   const CorrelationAxis& y = job.gradient->y;
   forEachImage(y.outputs, lines, [&](std::size_t, BlockRange some) { rows += y.extent(some.size()); });
-  return job.copies ? rows * job.rowFloats : 0;
+  return job.copies ? rows * part.rowFloats : 0;
 }
 
 /// Where the lines of the left factor begin, copied if need be.
-void locateLines(const GradientJob& job, BlockRange lines, TaskMemory& memory) {
+void locateLines(const GradientJob& job, const Part& part, BlockRange lines, TaskMemory& memory) {
   const CorrelationGradient& gradient = *job.gradient;
   memory.lines.clear();
   float* copy = memory.copy;
@@ -190,30 +212,29 @@ void locateLines(const GradientJob& job, BlockRange lines, TaskMemory& memory) {
       for (std::size_t j = some.begin; j < some.end; ++j) {
         const auto y = static_cast<std::size_t>(gradient.y.base) + static_cast<std::size_t>(gradient.y.step) * j;
         const auto x = static_cast<std::size_t>(gradient.x.base);
-        memory.lines.push_back(reinterpret_cast<const float*>(gradient.source.pixel(image, y, x)));
+        memory.lines.push_back(reinterpret_cast<const float*>(part.source.pixel(image, y, x)));
       }
       return;
     }
     const std::ptrdiff_t top = gradient.y.base + gradient.y.step * static_cast<std::ptrdiff_t>(some.begin);
     const std::size_t rows = gradient.y.extent(some.size());
     for (std::size_t row = 0; row < rows; ++row) {
-      cpu::HWY_NAMESPACE::copyImageRow(gradient.source, gradient.edgeMode, image,
-                                       top + static_cast<std::ptrdiff_t>(row), gradient.x.base,
-                                       job.rowFloats / job.pixelFloats, copy + row * job.rowFloats);
+      cpu::HWY_NAMESPACE::copyImageRow(part.source, gradient.edgeMode, image, top + static_cast<std::ptrdiff_t>(row),
+                                       gradient.x.base, part.rowFloats / part.pixelFloats, copy + row * part.rowFloats);
     }
     for (std::size_t j = 0; j < some.size(); ++j) {
-      memory.lines.push_back(copy + static_cast<std::size_t>(gradient.y.step) * j * job.rowFloats);
+      memory.lines.push_back(copy + static_cast<std::size_t>(gradient.y.step) * j * part.rowFloats);
     }
-    copy += rows * job.rowFloats;
+    copy += rows * part.rowFloats;
   });
 }
 
 /// The gradient of some lines: panel after panel, for each pixel the panel's channels side by side.
-void packGradient(const GradientJob& job, BlockRange lines, BlockRange panels, TaskMemory& memory) {
+void packGradient(const GradientJob& job, BlockRange lines, const Columns& columns, TaskMemory& memory) {
   const CorrelationGradient& gradient = *job.gradient;
   const operations::ImageView& view = gradient.gradient;
   const std::size_t lanes = hn::Lanes(FloatTag()), length = gradient.x.outputs;
-  const std::size_t inner = lines.size() * length, origin = job.panels.begin(panels.begin) * lanes;
+  const std::size_t inner = lines.size() * length;
   std::size_t before = 0;
   forEachImage(gradient.y.outputs, lines, [&](std::size_t image, BlockRange some) {
     for (std::size_t j = some.begin; j < some.end; ++j, before += length) {
@@ -226,25 +247,24 @@ void packGradient(const GradientJob& job, BlockRange lines, BlockRange panels, T
         pixelFloats = view.channels;
         from = memory.row + gradient.x.firstOutput * pixelFloats;
       }
-      for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
-        const std::size_t first = job.panels.begin(panel) * lanes, vectors = job.panels.size(panel);
+      for (std::size_t panel = 0; panel < columns.panels.count(); ++panel) {
+        const std::size_t first = columns.first + columns.begin(panel), vectors = columns.panels.size(panel);
         gemm::packRightPanels(from + first, pixelFloats * gradient.x.outputStep, length,
                               std::min(vectors * lanes, view.channels - first), EvenParts(vectors, kTileVectors),
-                              memory.right + (first - origin) * inner + before * vectors * lanes);
+                              memory.right + columns.begin(panel) * inner + before * vectors * lanes);
       }
     }
   });
 }
 
 /// sums (+)= the sums over the packed pixels
-void sumGradient(const GradientJob& job, std::size_t inner, BlockRange panels, const float* right, float* sums,
-                 bool adds) {
+void sumGradient(const Columns& columns, std::size_t inner, const float* right, float* sums, bool adds) {
   const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d), origin = job.panels.begin(panels.begin) * lanes;
-  for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
-    const std::size_t first = job.panels.begin(panel) * lanes, vectors = job.panels.size(panel);
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t panel = 0; panel < columns.panels.count(); ++panel) {
+    const std::size_t first = columns.begin(panel), vectors = columns.panels.size(panel);
     for (std::size_t v = 0; v < vectors; ++v) {
-      const float* from = right + (first - origin) * inner + v * lanes;
+      const float* from = right + first * inner + v * lanes;
       auto even = hn::Zero(d), odd = hn::Zero(d);
       std::size_t k = 0;
       for (; k + 2 <= inner; k += 2, from += 2 * vectors * lanes) {
@@ -260,15 +280,16 @@ void sumGradient(const GradientJob& job, std::size_t inner, BlockRange panels, c
 }
 
 /// Some strips of the left factor over all lines, one strip after the other: in each kTileRows from pixel to pixel.
-void packStrips(const GradientJob& job, BlockRange strips, std::size_t inner, const TaskMemory& memory) {
-  const std::size_t stride = static_cast<std::size_t>(job.gradient->x.step) * job.pixelFloats;
+void packStrips(const GradientJob& job, const Part& part, BlockRange strips, std::size_t inner,
+                const TaskMemory& memory) {
+  const std::size_t stride = static_cast<std::size_t>(job.gradient->x.step) * part.pixelFloats;
   std::size_t before = 0;
   for (const float* const line : memory.lines) {
     for (std::size_t begin = 0; begin < job.gradient->x.outputs; begin += gemm::kRowsTogether) {
       const std::size_t count = std::min(gemm::kRowsTogether, job.gradient->x.outputs - begin);
       for (std::size_t strip = strips.begin; strip < strips.end; ++strip) {
-        const std::size_t rows = job.strips[strip].rows;
-        const float* from = line + begin * stride + job.strips[strip].offset;
+        const std::size_t rows = part.strips[strip].rows;
+        const float* from = line + begin * stride + part.strips[strip].offset;
         float* to = memory.strips + ((strip - strips.begin) * inner + before + begin) * kTileRows;
         for (std::size_t k = 0; k < count; ++k, from += stride, to += kTileRows) {
           if (rows == kTileRows) {
@@ -283,14 +304,14 @@ void packStrips(const GradientJob& job, BlockRange strips, std::size_t inner, co
   }
 }
 
-/// All strips and panels of a task over one block of lines. A strip is packed beforehand, or else while its first panel
-/// is computed.
-void multiplyBlock(const GradientJob& job, std::size_t inner, BlockRange strips, BlockRange panels, float* result,
+/// All strips of a part and all panels of a task over one block of lines. A strip is packed beforehand, or else while
+/// its first panel is computed.
+void multiplyBlock(const GradientJob& job, const Part& part, std::size_t inner, const Columns& columns, float* result,
                    bool adds, const TaskMemory& memory) {
-  const std::size_t lanes = hn::Lanes(FloatTag()), origin = job.panels.begin(panels.begin) * lanes;
-  const std::size_t together = std::max<std::size_t>(kRightBlockFloats / (inner * kTileVectors * lanes), 1);
+  const std::size_t panelFloats = inner * kTileVectors * hn::Lanes(FloatTag()), panels = columns.panels.count();
+  const std::size_t together = std::max<std::size_t>(kRightBlockFloats / panelFloats, 1);
   Tile tile{};
-  tile.cStride = job.stride;
+  tile.cStride = memory.stride;
   tile.adds = adds;
   const auto usePacked = [&](const float* const* strip) {
     tile.lines = strip;
@@ -299,26 +320,26 @@ void multiplyBlock(const GradientJob& job, std::size_t inner, BlockRange strips,
     tile.offset = 0;
     tile.stride = kTileRows;
   };
-  for (std::size_t group = strips.begin; group < strips.end; group += kStripsTogether) {
-    const BlockRange some{group, std::min(group + kStripsTogether, strips.end)};
-    if (job.packsStrips) packStrips(job, some, inner, memory);
-    for (std::size_t begin = panels.begin; begin < panels.end; begin += together) {
-      const std::size_t end = std::min(begin + together, panels.end);
-      for (std::size_t strip = some.begin; strip < some.end; ++strip) {
-        const float* const packed = memory.strips + (job.packsStrips ? (strip - some.begin) * inner * kTileRows : 0);
+  for (std::size_t group = 0; group < part.strips.size(); group += kStripsTogether) {
+    const BlockRange some{group, std::min(group + kStripsTogether, part.strips.size())};
+    if (job.packsStrips) packStrips(job, part, some, inner, memory);
+    for (std::size_t begin = 0; begin < panels; begin += together) {
+      const std::size_t end = std::min(begin + together, panels);
+      for (std::size_t index = some.begin; index < some.end; ++index) {
+        const Strip& strip = part.strips[index];
+        const float* const packed = memory.strips + (job.packsStrips ? (index - some.begin) * inner * kTileRows : 0);
         tile.copy = memory.strips;
         tile.lines = memory.lines.data();
         tile.lineCount = memory.lines.size();
         tile.lineLength = job.gradient->x.outputs;
-        tile.offset = job.strips[strip].offset;
-        tile.stride = static_cast<std::size_t>(job.gradient->x.step) * job.pixelFloats;
+        tile.offset = strip.offset;
+        tile.stride = static_cast<std::size_t>(job.gradient->x.step) * part.pixelFloats;
         if (job.packsStrips) usePacked(&packed);
         for (std::size_t panel = begin; panel < end; ++panel) {
-          const std::size_t column = job.panels.begin(panel) * lanes;
-          tile.b = memory.right + (column - origin) * inner;
-          tile.c = result + job.firstRows[strip] * job.stride + column;
+          tile.b = memory.right + columns.begin(panel) * inner;
+          tile.c = result + strip.firstRow * memory.stride + columns.begin(panel);
           const bool copies = !job.packsStrips && panel == begin && begin + 1 < end;
-          tileFunction(copies, job.strips[strip].rows, job.panels.size(panel))(tile);
+          tileFunction(copies, strip.rows, columns.panels.size(panel))(tile);
           if (copies) usePacked(&packed);
         }
       }
@@ -327,83 +348,156 @@ void multiplyBlock(const GradientJob& job, std::size_t inner, BlockRange strips,
 }
 
 /// The same for a depth-wise correlation.
-void multiplyChannels(const GradientJob& job, BlockRange panels, float* result, bool adds, const TaskMemory& memory) {
+void multiplyChannels(const GradientJob& job, const Part& part, const Columns& columns, float* result, bool adds,
+                      const TaskMemory& memory) {
   const CorrelationGradient& gradient = *job.gradient;
-  const std::size_t lanes = hn::Lanes(FloatTag()), origin = job.panels.begin(panels.begin) * lanes;
+  const std::size_t lanes = hn::Lanes(FloatTag());
   const std::size_t inner = memory.lines.size() * gradient.x.outputs;
-  const EvenParts groups(job.offsets.size(), cpu::HWY_NAMESPACE::kDepthwiseTaps);
+  const EvenParts groups(part.offsets.size(), cpu::HWY_NAMESPACE::kDepthwiseTaps);
   cpu::HWY_NAMESPACE::DepthwiseGradientTile tile{};
   tile.lines = memory.lines.data();
   tile.lineCount = memory.lines.size();
   tile.lineLength = gradient.x.outputs;
-  tile.stride = static_cast<std::size_t>(gradient.x.step) * job.pixelFloats;
-  tile.resultStride = job.stride;
+  tile.stride = static_cast<std::size_t>(gradient.x.step) * part.pixelFloats;
+  tile.resultStride = memory.stride;
   tile.adds = adds;
-  for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
-    const std::size_t first = job.panels.begin(panel) * lanes, vectors = job.panels.size(panel);
+  for (std::size_t panel = 0; panel < columns.panels.count(); ++panel) {
+    const std::size_t first = columns.begin(panel), vectors = columns.panels.size(panel);
     tile.gradientStride = vectors * lanes;
     for (std::size_t v = 0; v < vectors; ++v) {
-      tile.channel = first + v * lanes;
+      tile.channel = columns.first + first + v * lanes;
       tile.count = std::min(lanes, gradient.source.channels - tile.channel);
-      tile.gradient = memory.right + (first - origin) * inner + v * lanes;
+      tile.gradient = memory.right + first * inner + v * lanes;
       for (std::size_t group = 0; group < groups.count(); ++group) {
-        tile.offsets = job.offsets.data() + groups.begin(group);
-        tile.result = result + groups.begin(group) * job.stride + tile.channel;
+        tile.offsets = part.offsets.data() + groups.begin(group);
+        tile.result = result + groups.begin(group) * memory.stride + first + v * lanes;
         cpu::HWY_NAMESPACE::computeDepthwiseGradient(tile, groups.size(group));
       }
     }
   }
 }
 
-void runTask(const GradientJob& job, std::size_t index) {
-  const CorrelationGradient& gradient = *job.gradient;
-  const std::size_t slice = index % job.slices.count(),
-                    part = index / job.slices.count() % std::max<std::size_t>(job.parts.count(), 1);
-  const BlockRange blocks = job.slices[slice];
-  const BlockRange strips = job.parts.count() == 0 ? BlockRange{} : job.parts[part];
-  const BlockRange panels = job.columns[index / job.slices.count() / std::max<std::size_t>(job.parts.count(), 1)];
-  const std::size_t lanes = hn::Lanes(FloatTag());
-  const std::size_t width =
-      (job.panels.begin(panels.end - 1) + job.panels.size(panels.end - 1) - job.panels.begin(panels.begin)) * lanes;
-
-  std::size_t copied = 0, inner = 0;
-  for (std::size_t block = blocks.begin; block < blocks.end; ++block) {
-    copied = std::max(copied, copiedFloats(job, job.lines[block]));
-    inner = std::max(inner, job.lines[block].size() * gradient.x.outputs);
-  }
-  copied = ceilingQuotient(copied, lanes) * lanes;
-  const std::size_t stripFloats = (job.packsStrips ? std::min(kStripsTogether, strips.size()) : 1) * kTileRows;
-  TaskMemory memory;
-  memory.right =
-      threadFloats(inner * (width + stripFloats) + copied + gradient.gradient.width * gradient.gradient.channels);
-  memory.strips = memory.right + inner * width;
-  memory.copy = memory.strips + inner * stripFloats;
-  memory.row = memory.copy + copied;
-
-  float* const result = job.partials + slice * job.rows * job.stride;
-  for (std::size_t block = blocks.begin; block < blocks.end; ++block) {
-    const BlockRange lines = job.lines[block];
-    const std::size_t pixels = lines.size() * gradient.x.outputs;
-    const bool adds = block != blocks.begin;
-    packGradient(job, lines, panels, memory);
-    if (job.rows > 0) locateLines(job, lines, memory);
-    if (gradient.depthwise) {
-      multiplyChannels(job, panels, result, adds, memory);
-    } else {
-      multiplyBlock(job, pixels, strips, panels, result, adds, memory);
+/// sums[row * stride + i], for `count` rows that lie together among the weights, whose first is at `weights` for column
+/// 0, and for some columns.
+void storeRows(const CorrelationGradient& gradient, const float* sums, std::size_t stride, std::size_t count,
+               BlockRange columns, float* weights) {
+#if HWY_TARGET != HWY_SCALAR
+  if (!gradient.depthwise) {
+    const FloatTag d;
+    const std::size_t lanes = hn::Lanes(d);
+    HWY_ALIGN float transposed[4 * hn::MaxLanes(FloatTag())];
+    for (std::size_t k = columns.begin; k < columns.end; k += 4) {  // the rows are whole vectors
+      for (std::size_t begin = 0; begin < count; begin += lanes) {
+        const std::size_t some = std::min(lanes, count - begin);
+        const float* from[hn::MaxLanes(FloatTag())];
+        for (std::size_t i = 0; i < lanes; ++i) from[i] = sums + (begin + std::min(i, some - 1)) * stride;
+        gemm::transposeFour(from, k - columns.begin, 4, transposed, lanes);
+        for (std::size_t i = 0; i < std::min<std::size_t>(4, columns.end - k); ++i) {
+          float* const to = weights + (k + i) * gradient.columnStride + begin;
+          const auto value = hn::Load(d, transposed + i * lanes);
+          storeSome(gradient.accumulates ? hn::Add(value, loadSome(to, some)) : value, to, some);
+        }
+      }
     }
-    if (part == 0 && gradient.bias) {
-      sumGradient(job, pixels, panels, memory.right, job.biasPartials + slice * job.stride, adds);
+    return;
+  }
+#endif
+  for (std::size_t k = columns.begin; k < columns.end; ++k) {
+    for (std::size_t row = 0; row < count; ++row) {
+      float& weight = weights[k * gradient.columnStride + row];
+      weight = sums[row * stride + (k - columns.begin)] + (gradient.accumulates ? weight : 0.0F);
     }
   }
 }
 
-/// The sums over the slices of `rows` rows of the product, at their places among the weights from `weights` on.
-void storeRows(const GradientJob& job, std::size_t first, std::size_t rows, float* weights) {
+/// Sums of a part at their places among the weights, for some of its rows and some columns; `sums` begin with the
+/// part's first row and the first of these columns.
+void storeSums(const GradientJob& job, const Part& part, BlockRange rows, BlockRange columns, const float* sums,
+               std::size_t stride) {
+  std::size_t before = 0;  // rows of other segments
+  for (const Segment& segment : part.weights) {
+    const std::size_t begin = std::max(before, rows.begin), end = std::min(before + segment.length, rows.end);
+    if (begin < end) {
+      storeRows(*job.gradient, sums + begin * stride, stride, end - begin, columns,
+                job.gradient->weights + segment.offset + (begin - before));
+    }
+    before += segment.length;
+  }
+}
+
+void runTask(const GradientJob& job, std::size_t index) {
   const CorrelationGradient& gradient = *job.gradient;
+  const std::size_t share = index % job.shares.count(), column = index / job.shares.count() % job.columns.count();
+  const std::size_t slice = index / job.shares.count() / job.columns.count();
+  const BlockRange lines = job.slices[slice], parts = job.shares[share], vectors = job.columns[column];
+  const EvenParts blocks(lines.size(), job.linesOfBlock);
+  const std::size_t lanes = hn::Lanes(FloatTag());
+  const Columns columns{vectors.begin * lanes, EvenParts(vectors.size(), kTileVectors)};
+  const std::size_t width = columns.width();
+  const auto linesOf = [&](std::size_t block) {
+    const std::size_t begin = lines.begin + blocks.begin(block);
+    return BlockRange{begin, begin + blocks.size(block)};
+  };
+
+  std::size_t copied = 0, strips = 1;
+  for (std::size_t i = parts.begin; i < parts.end; ++i) {
+    const Part& part = job.parts[i];
+    for (std::size_t block = 0; block < blocks.count(); ++block) {
+      copied = std::max(copied, copiedFloats(job, part, linesOf(block)));
+    }
+    if (job.packsStrips) strips = std::max(strips, std::min(kStripsTogether, part.strips.size()));
+  }
+  copied = ceilingQuotient(copied, lanes) * lanes;
+  const std::size_t inner = blocks.count() == 0 ? 0 : blocks.size(0) * gradient.x.outputs;
+  const std::size_t firstRow = job.parts[parts.begin].firstRow;
+  const std::size_t rows = job.parts[parts.end - 1].firstRow + job.parts[parts.end - 1].rows - firstRow;
+  const std::size_t sums = job.isSliced() ? 0 : rows * width;
+  TaskMemory memory;
+  memory.sums = threadFloats(sums + inner * (width + strips * kTileRows) + copied +
+                             gradient.gradient.width * gradient.gradient.channels);
+  memory.stride = width;
+  memory.right = memory.sums + sums;
+  memory.strips = memory.right + inner * width;
+  memory.copy = memory.strips + inner * strips * kTileRows;
+  memory.row = memory.copy + copied;
+  if (job.isSliced()) {
+    memory.sums = job.partials + (slice * job.rows + firstRow) * job.stride + columns.first;
+    memory.stride = job.stride;
+  }
+
+  for (std::size_t block = 0; block < blocks.count(); ++block) {
+    const BlockRange some = linesOf(block);
+    const std::size_t pixels = some.size() * gradient.x.outputs;
+    const bool adds = block > 0;
+    packGradient(job, some, columns, memory);
+    for (std::size_t i = parts.begin; i < parts.end; ++i) {
+      const Part& part = job.parts[i];
+      float* const result = memory.sums + (part.firstRow - firstRow) * memory.stride;
+      if (part.rows > 0) locateLines(job, part, some, memory);
+      if (gradient.depthwise) {
+        multiplyChannels(job, part, columns, result, adds, memory);
+      } else {
+        multiplyBlock(job, part, pixels, columns, result, adds, memory);
+      }
+    }
+    if (share == 0 && gradient.bias) {
+      sumGradient(columns, pixels, memory.right, job.biasPartials + slice * job.stride + columns.first, adds);
+    }
+  }
+  if (job.isSliced()) return;
+  const BlockRange stored{columns.first, std::min(columns.first + width, gradient.gradient.channels)};
+  for (std::size_t i = parts.begin; i < parts.end; ++i) {
+    const Part& part = job.parts[i];
+    storeSums(job, part, {0, part.rows}, stored, memory.sums + (part.firstRow - firstRow) * memory.stride,
+              memory.stride);
+  }
+}
+
+/// Rows [begin, end) of the product: their sums over the slices, at their places.
+void addSlices(const GradientJob& job, BlockRange rows) {
   const FloatTag d;
-  const std::size_t lanes = hn::Lanes(d), columns = gradient.gradient.channels;
-  for (std::size_t row = first; row < first + rows; ++row) {
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t row = rows.begin; row < rows.end; ++row) {
     float* const sums = job.partials + row * job.stride;
     for (std::size_t slice = 1; slice < job.slices.count(); ++slice) {
       const float* const more = sums + slice * job.rows * job.stride;
@@ -412,51 +506,11 @@ void storeRows(const GradientJob& job, std::size_t first, std::size_t rows, floa
       }
     }
   }
-  if (gradient.depthwise) {
-    for (std::size_t k = 0; k < columns; ++k) {
-      for (std::size_t row = 0; row < rows; ++row) {
-        float& weight = weights[k * gradient.columnStride + row];
-        weight = job.partials[(first + row) * job.stride + k] + (gradient.accumulates ? weight : 0.0F);
-      }
-    }
-    return;
-  }
-#if HWY_TARGET == HWY_SCALAR
-  for (std::size_t k = 0; k < columns; ++k) {
-    for (std::size_t row = 0; row < rows; ++row) {
-      float& weight = weights[k * gradient.columnStride + row];
-      weight = job.partials[(first + row) * job.stride + k] + (gradient.accumulates ? weight : 0.0F);
-    }
-  }
-#else
-  const float* from[hn::MaxLanes(FloatTag())];
-  for (std::size_t lane = 0; lane < lanes; ++lane) {
-    from[lane] = job.partials + (first + std::min(lane, rows - 1)) * job.stride;
-  }
-  HWY_ALIGN float transposed[4 * hn::MaxLanes(FloatTag())];
-  for (std::size_t k = 0; k < columns; k += 4) {  // the rows are whole vectors
-    gemm::transposeFour(from, k, 4, transposed, lanes);
-    for (std::size_t i = 0; i < std::min<std::size_t>(4, columns - k); ++i) {
-      float* const to = weights + (k + i) * gradient.columnStride;
-      const auto value = hn::Load(d, transposed + i * lanes);
-      storeSome(gradient.accumulates ? hn::Add(value, loadSome(to, rows)) : value, to, rows);
-    }
-  }
-#endif
-}
-
-/// The sums over the slices of rows [begin, end) of the product, at their places.
-void store(const GradientJob& job, BlockRange rows) {
-  const std::size_t lanes = hn::Lanes(FloatTag());
-  std::size_t begin = 0;  // of the segment
-  for (const Segment& segment : job.weights) {
-    const std::size_t end = std::min(begin + segment.length, rows.end);
-    for (std::size_t row = std::max(begin, rows.begin); row < end;) {
-      const std::size_t some = std::min(lanes, end - row);
-      storeRows(job, row, some, job.gradient->weights + segment.offset + (row - begin));
-      row += some;
-    }
-    begin += segment.length;
+  for (const Part& part : job.parts) {
+    const std::size_t begin = std::max(part.firstRow, rows.begin), end = std::min(part.firstRow + part.rows, rows.end);
+    if (begin >= end) continue;
+    storeSums(job, part, {begin - part.firstRow, end - part.firstRow}, {0, job.gradient->gradient.channels},
+              job.partials + part.firstRow * job.stride, job.stride);
   }
 }
 
@@ -471,49 +525,117 @@ namespace {
 
 HWY_EXPORT(tileShape);
 HWY_EXPORT(runTask);
-HWY_EXPORT(store);
+HWY_EXPORT(addSlices);
 
 // Partial results: not too large together, nor of so few pixels that adding them up costs much.
 constexpr std::size_t kMostSlices = 32;
-constexpr std::size_t kPartialFloats = std::size_t{4} << 20;
-constexpr std::size_t kBlocksOfSlice = 4;
+constexpr std::size_t kPartialFloats = std::size_t{5} << 18;
+constexpr std::size_t kFewestPixels = 768;
 
-constexpr std::size_t kRowsOfTask = 96;  // at least: each task packs the gradient for itself
+/// Channels of a part that is copied, where pixels follow each other without gaps: 512 pixels take 128 KiB.
+constexpr std::size_t kCopiedChannels = 64;
+/// And of one that is read in place, which is as wide as what is packed together.
+constexpr std::size_t kChannelsInPlace = 256;
 
-void planRows(GradientJob& job, const TileShape& tile) {
+// Costs in cycles; only their ratios matter.
+constexpr double kCyclesPerTileStep = 0.5;  // one row, one vector, one pixel
+constexpr double kCyclesPerElement = 1.25;  // of the source or of the gradient: fetching and packing it for a task
+
+// Threads are late now and then, by this part of a task on average: small tasks lose less by it.
+constexpr double kLateness = 0.25;
+
+void append(std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
+  if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
+    segments.back().length += length;
+  } else {
+    segments.push_back({offset, length});
+  }
+}
+
+Part planPart(const GradientJob& job, const TileShape& tile, std::size_t firstChannel, std::size_t count) {
   const CorrelationGradient& gradient = *job.gradient;
-  const std::size_t channels = gradient.depthwise ? 1 : gradient.source.channels;
+  Part part;
+  part.source = channelsOf(gradient.source, firstChannel, count);
+  part.pixelFloats = job.copies ? count : part.source.pixelBytes / sizeof(float);
+  part.rowFloats = job.copies ? gradient.x.extent(gradient.x.outputs) * count : part.source.rowBytes / sizeof(float);
+  const std::size_t channels = gradient.depthwise ? 1 : count;
   std::vector<Segment> runs;  // of the source
-  const auto append = [](std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
-    if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
-      segments.back().length += length;
-    } else {
-      segments.push_back({offset, length});
-    }
-  };
   for (std::size_t q = 0; q < gradient.y.taps; ++q) {
     for (std::size_t p = 0; p < gradient.x.taps; ++p) {
       const std::ptrdiff_t tap = (gradient.y.firstTap + gradient.y.tapIncrement * static_cast<std::ptrdiff_t>(q)) *
                                      static_cast<std::ptrdiff_t>(gradient.rowOfTaps) +
                                  gradient.x.firstTap + gradient.x.tapIncrement * static_cast<std::ptrdiff_t>(p);
-      const std::size_t offset = q * gradient.y.tapStep * job.rowFloats + p * gradient.x.tapStep * job.pixelFloats;
+      const std::size_t offset = q * gradient.y.tapStep * part.rowFloats + p * gradient.x.tapStep * part.pixelFloats;
       if (gradient.depthwise) {
-        job.offsets.push_back(offset);
+        part.offsets.push_back(offset);
       } else {
         append(runs, static_cast<std::ptrdiff_t>(offset), channels);
       }
-      append(job.weights, tap * static_cast<std::ptrdiff_t>(gradient.tapStride), channels);
+      append(part.weights,
+             tap * static_cast<std::ptrdiff_t>(gradient.tapStride) + static_cast<std::ptrdiff_t>(firstChannel),
+             channels);
     }
   }
   for (const Segment& run : runs) {
-    const EvenParts parts(run.length, tile.rows);
-    for (std::size_t part = 0; part < parts.count(); ++part) {
-      job.firstRows.push_back(job.rows + parts.begin(part));
-      job.strips.push_back({static_cast<std::size_t>(run.offset) + parts.begin(part), parts.size(part)});
+    const EvenParts strips(run.length, tile.rows);
+    for (std::size_t strip = 0; strip < strips.count(); ++strip) {
+      part.strips.push_back({static_cast<std::size_t>(run.offset) + strips.begin(strip),
+                             part.rows + strips.begin(strip), strips.size(strip)});
     }
-    job.rows += run.length;
+    part.rows += run.length;
   }
-  if (gradient.depthwise) job.rows = job.offsets.size();
+  if (gradient.depthwise) part.rows = part.offsets.size();
+  return part;
+}
+
+void planParts(GradientJob& job, const TileShape& tile) {
+  const CorrelationGradient& gradient = *job.gradient;
+  const std::size_t channels = gradient.source.channels;
+  const std::size_t copied = std::max<std::size_t>(kCopiedChannels / static_cast<std::size_t>(gradient.x.step), 16);
+  const EvenParts parts(channels, gradient.depthwise ? channels : job.copies ? copied : kChannelsInPlace);
+  for (std::size_t i = 0; i < parts.count(); ++i) {
+    job.parts.push_back(planPart(job, tile, parts.begin(i), parts.size(i)));
+    job.parts.back().firstRow = job.rows;
+    job.rows += job.parts.back().rows;
+  }
+}
+
+/// The order of the sums: nothing here may depend on threads or tile.
+void planSums(GradientJob& job) {
+  const CorrelationGradient& gradient = *job.gradient;
+  const std::size_t lines = gradient.gradient.images * gradient.y.outputs, width = gradient.x.outputs;
+  const std::size_t area = std::max<std::size_t>(job.rows * gradient.gradient.channels, 1);
+  const std::size_t most = std::min({lines * width / kFewestPixels, kPartialFloats / area, lines, kMostSlices});
+  std::size_t slices = 1;
+  while (2 * slices <= most) slices *= 2;
+  job.slices = BlockSplit::inAtMost(slices, lines);
+  job.linesOfBlock = std::max<std::size_t>(kMaximumInnerBlock / std::max<std::size_t>(width, 1), 1);
+}
+
+/// Into how many shares of the parts and of the columns, so that all tasks should end first.
+void divide(GradientJob& job, const TileShape& tile, unsigned threads) {
+  const CorrelationGradient& gradient = *job.gradient;
+  const std::size_t slices = job.slices.count(), parts = job.parts.size();
+  const auto pixels = static_cast<double>(gradient.x.step * gradient.y.step);  // that are copied for an output
+  const auto perPart = [&](std::size_t count) { return static_cast<double>(count) / static_cast<double>(parts); };
+  constexpr std::size_t kMostRounds = 4;
+  const std::size_t most = threads == 1 ? 1 : ceilingQuotient(kMostRounds * threads, std::max<std::size_t>(slices, 1));
+  double leastCycles = std::numeric_limits<double>::infinity();
+  for (std::size_t inParts = 1; inParts <= std::min(most, parts); ++inParts) {
+    for (std::size_t inColumns = 1; inColumns <= std::min(most / inParts, job.vectors); ++inColumns) {
+      const auto shares = BlockSplit::inAtMost(inParts, parts), columns = BlockSplit::inAtMost(inColumns, job.vectors);
+      const auto partsOfTask = static_cast<double>(shares[0].size()), vectors = static_cast<double>(columns[0].size());
+      const double cycles = partsOfTask * perPart(job.rows) * vectors * kCyclesPerTileStep +
+                            partsOfTask * perPart(gradient.source.channels) * pixels * kCyclesPerElement +
+                            vectors * static_cast<double>(tile.lanes) * kCyclesPerElement;
+      const auto rounds = static_cast<double>(ceilingQuotient(slices * shares.count() * columns.count(), threads));
+      if ((rounds + kLateness) * cycles < leastCycles) {
+        leastCycles = (rounds + kLateness) * cycles;
+        job.shares = shares;
+        job.columns = columns;
+      }
+    }
+  }
 }
 
 GradientJob plan(const CorrelationGradient& gradient, const TileShape& tile, unsigned threads) {
@@ -521,29 +643,16 @@ GradientJob plan(const CorrelationGradient& gradient, const TileShape& tile, uns
   job.gradient = &gradient;
   const operations::ImageView& source = gradient.source;
   job.copies = source.type != DataType::float32 || gradient.x.leaves(source.width) || gradient.y.leaves(source.height);
-  job.pixelFloats = job.copies ? source.channels : source.pixelBytes / sizeof(float);
-  job.rowFloats =
-      job.copies ? gradient.x.extent(gradient.x.outputs) * source.channels : source.rowBytes / sizeof(float);
-  planRows(job, tile);
+  planParts(job, tile);
   job.vectors = ceilingQuotient(gradient.gradient.channels, tile.lanes);
   job.stride = job.vectors * tile.lanes;
-  job.panels = EvenParts(job.vectors, tile.vectors);
-
-  // The order of the sums: nothing here may depend on threads or tile.
-  job.lines = BlockSplit::inAtMost(
-      ceilingQuotient(gradient.gradient.images * gradient.y.outputs * gradient.x.outputs, kMaximumInnerBlock),
-      gradient.gradient.images * gradient.y.outputs);
-  const std::size_t pixelsOfBlock = job.lines.count() == 0 ? 0 : job.lines[0].size() * gradient.x.outputs;
-  job.packsStrips =
-      static_cast<std::size_t>(gradient.x.step) * job.pixelFloats * sizeof(float) * pixelsOfBlock > kSweptBytes;
-  const std::size_t area = std::max<std::size_t>(job.rows * gradient.gradient.channels, 1);
-  job.slices = BlockSplit::inAtMost(std::min({job.lines.count() / kBlocksOfSlice, kPartialFloats / area, kMostSlices}),
-                                    job.lines.count());
-
-  const std::size_t perSlice = threads == 1 ? 1 : ceilingQuotient(3 * threads, job.slices.count());
-  job.parts = BlockSplit::inAtMost(std::min(perSlice, job.rows / kRowsOfTask), job.strips.size());
-  job.columns =
-      BlockSplit::inAtMost(ceilingQuotient(perSlice, std::max<std::size_t>(job.parts.count(), 1)), job.panels.count());
+  planSums(job);
+  const std::size_t pixelsOfBlock = std::min(job.linesOfBlock, job.slices[0].size()) * gradient.x.outputs;
+  for (const Part& part : job.parts) {
+    const std::size_t step = static_cast<std::size_t>(gradient.x.step) * part.pixelFloats * sizeof(float);
+    job.packsStrips = job.packsStrips || step * pixelsOfBlock > kSweptBytes;
+  }
+  divide(job, tile, threads);
   return job;
 }
 
@@ -553,18 +662,19 @@ void correlateAll(std::span<const CorrelationGradient> gradients, Context& conte
   std::size_t floats = 0;
   for (const CorrelationGradient& gradient : gradients) {
     jobs.push_back(plan(gradient, tile, context.pool.threads()));
-    floats += jobs.back().slices.count() * (jobs.back().rows + 1) * jobs.back().stride;
+    const GradientJob& job = jobs.back();
+    floats += job.slices.count() * ((job.isSliced() ? job.rows : 0) + 1) * job.stride;
   }
   float* memory = context.scratch.take<float>(floats);
-  constexpr std::size_t kRowsAtOnce = 64;
-  std::vector<std::size_t> tasks{0}, stores{0};  // of the jobs before
+  constexpr std::size_t kRowsAtOnce = 16;
+  std::vector<std::size_t> tasks{0}, additions{0};  // of the jobs before
   for (GradientJob& job : jobs) {
     job.partials = memory;
-    memory += job.slices.count() * job.rows * job.stride;
+    if (job.isSliced()) memory += job.slices.count() * job.rows * job.stride;
     job.biasPartials = memory;
     memory += job.slices.count() * job.stride;
     tasks.push_back(tasks.back() + job.tasks());
-    stores.push_back(stores.back() + ceilingQuotient(job.rows, kRowsAtOnce));
+    additions.push_back(additions.back() + (job.isSliced() ? ceilingQuotient(job.rows, kRowsAtOnce) : 0));
   }
   const auto forEach = [&](const std::vector<std::size_t>& ends, const auto& f) {
     context.pool.parallelFor(ends.back(), [&](std::size_t index) {
@@ -573,14 +683,16 @@ void correlateAll(std::span<const CorrelationGradient> gradients, Context& conte
     });
   };
   forEach(tasks, [](const GradientJob& job, std::size_t index) { HWY_DYNAMIC_DISPATCH(runTask)(job, index); });
-  forEach(stores, [](const GradientJob& job, std::size_t index) {
-    HWY_DYNAMIC_DISPATCH(store)(job, BlockSplit(job.rows, kRowsAtOnce)[index]);
+  forEach(additions, [](const GradientJob& job, std::size_t index) {
+    HWY_DYNAMIC_DISPATCH(addSlices)(job, BlockSplit(job.rows, kRowsAtOnce)[index]);
   });
   for (const GradientJob& job : jobs) {
-    for (std::size_t k = 0; job.gradient->bias && k < job.gradient->gradient.channels; ++k) {
-      float sum = 0;
-      for (std::size_t slice = 0; slice < job.slices.count(); ++slice) sum += job.biasPartials[slice * job.stride + k];
-      job.gradient->bias[k] = sum + (job.gradient->accumulates ? job.gradient->bias[k] : 0.0F);
+    const std::size_t columns = job.gradient->bias ? job.gradient->gradient.channels : 0;
+    for (std::size_t slice = 1; slice < job.slices.count(); ++slice) {
+      for (std::size_t k = 0; k < columns; ++k) job.biasPartials[k] += job.biasPartials[slice * job.stride + k];
+    }
+    for (std::size_t k = 0; k < columns; ++k) {
+      job.gradient->bias[k] = job.biasPartials[k] + (job.gradient->accumulates ? job.gradient->bias[k] : 0.0F);
     }
   }
 }
