@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "backends/cpu/correlation_segment.hpp"
@@ -34,7 +35,7 @@ namespace metalloid::cpu::correlation_internal {
 constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 /// An inner block is at most this long, so that a panel of the weights stays in L1 or close to it.
-inline constexpr std::size_t kMostInner = 384;
+inline constexpr std::size_t kMostInner = 448;
 
 /// Packed weights beyond this are fetched ahead of their use: 1 MiB, half of an L2.
 inline constexpr std::size_t kFloatsInCaches = 256 * 1024;
@@ -63,10 +64,10 @@ struct CorrelationJob {
   bool copies = false;
   std::size_t pixelFloats = 0;  // from pixel to pixel and from row to row of the source or of its copy
   std::size_t rowFloats = 0;
-  std::size_t vectors = 0;  // of columns
-  EvenParts panels{0, 1};
+  std::size_t vectors = 0;   // of columns
+  std::size_t panels = 0;    // of a task's columns, at most
   BlockSplit rows{0, 1};     // of the tasks
-  BlockSplit columns{0, 1};  // of the tasks, in panels
+  BlockSplit columns{0, 1};  // of the tasks, in vectors
   float* packed = nullptr;   // weights: block by block, panel by panel, for each inner index its columns side by side
 
   // Depth-wise, in place of the blocks, with the weights tap by tap:
@@ -74,7 +75,7 @@ struct CorrelationJob {
   std::vector<std::size_t> taps;     // their weights, for one column
 
   std::size_t tasks() const { return rows.count() * columns.count(); }
-  std::size_t packings() const { return correlation->depthwise ? 1 : blocks.size() * panels.count(); }
+  std::size_t packings() const { return correlation->depthwise ? 1 : blocks.size() * columns.count() * panels; }
 };
 
 /// The neuron is one that the register tile applies itself.
@@ -89,13 +90,27 @@ HWY_BEFORE_NAMESPACE();
 namespace metalloid::cpu::correlation_internal {
 namespace HWY_NAMESPACE {
 
-TileShape tileShape() { return {kTileRows, kTileVectors, hn::Lanes(FloatTag())}; }
+TileShape tileShape() { return {tileRows(kTileVectors), kTileVectors, hn::Lanes(FloatTag())}; }
+
+/// Columns of a task.
+struct Columns {
+  std::size_t first;
+  std::size_t count;  // that exist
+  EvenParts panels;   // in vectors
+
+  Columns(const CorrelationJob& job, BlockRange vectors)
+      : first(vectors.begin * hn::Lanes(FloatTag())),
+        count(std::min(vectors.size() * hn::Lanes(FloatTag()), job.correlation->result.channels - first)),
+        panels(vectors.size(), kTileVectors) {}
+
+  std::size_t begin(std::size_t panel) const { return panels.begin(panel) * hn::Lanes(FloatTag()); }
+};
 
 /// One panel of the weights over one inner block.
-void packPanel(const CorrelationJob& job, const InnerBlock& block, std::size_t panel) {
+void packPanel(const CorrelationJob& job, const InnerBlock& block, const Columns& task, std::size_t panel) {
   const Correlation& correlation = *job.correlation;
   const std::size_t lanes = hn::Lanes(FloatTag());
-  const std::size_t first = job.panels.begin(panel) * lanes, vectors = job.panels.size(panel);
+  const std::size_t first = task.first + task.begin(panel), vectors = task.panels.size(panel);
   const std::size_t columns = std::min(vectors * lanes, correlation.result.channels - first);
   const EvenParts one(vectors, kTileVectors);
   float* to = job.packed + block.inner.begin * job.vectors * lanes + first * block.inner.size();
@@ -122,13 +137,12 @@ void packTaps(const CorrelationJob& job) {
   }
 }
 
+/// The weights in the order of the tasks, so that they mostly are in the cache of the core that needs them.
 void pack(const CorrelationJob& job, std::size_t index) {
-  const std::size_t panels = job.panels.count();
-  if (job.correlation->depthwise) {
-    packTaps(job);
-  } else {
-    packPanel(job, job.blocks[index / panels], index % panels);
-  }
+  if (job.correlation->depthwise) return packTaps(job);
+  const std::size_t block = index % job.blocks.size(), panel = index / job.blocks.size() % job.panels;
+  const Columns columns(job, job.columns[index / job.blocks.size() / job.panels]);
+  if (panel < columns.panels.count()) packPanel(job, job.blocks[block], columns, panel);
 }
 
 /// Output pixels of a task, as a walk over images, rows and columns.
@@ -209,12 +223,10 @@ std::byte* resultPixel(const Correlation& correlation, const PixelWalk& pixel) {
 
 /// All columns of a task for its rows, up to the neuron unless that is a ReLU. A panel of the weights stays in L1 while
 /// all rows pass by.
-void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, const float* const* starts,
+void multiply(const CorrelationJob& job, const Columns& columns, std::size_t rows, const float* const* starts,
               float* const* results) {
   const Correlation& correlation = *job.correlation;
   const std::size_t lanes = hn::Lanes(FloatTag());
-  const EvenParts strips(rows, kTileRows);
-  const std::size_t firstColumn = job.panels.begin(panels.begin) * lanes;
   for (const InnerBlock& block : job.blocks) {
     const bool last = &block == &job.blocks.back();
     Tile tile{};
@@ -223,20 +235,21 @@ void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, co
     tile.adds = &block != &job.blocks.front();
     tile.reLU = last && endsWithReLU(correlation) ? correlation.neuron : nullptr;
     const float* const packed = job.packed + block.inner.begin * job.vectors * lanes;
-    for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
-      const std::size_t column = job.panels.begin(panel) * lanes;
-      tile.b = packed + column * block.inner.size();
-      tile.column = column - firstColumn;
-      tile.columns = std::min(job.panels.size(panel) * lanes, correlation.result.channels - column);
-      tile.bias = last && correlation.bias ? correlation.bias + column : nullptr;
+    for (std::size_t panel = 0; panel < columns.panels.count(); ++panel) {
+      const std::size_t vectors = columns.panels.size(panel);
+      tile.column = columns.begin(panel);
+      tile.columns = std::min(vectors * lanes, columns.count - tile.column);
+      tile.b = packed + (columns.first + tile.column) * block.inner.size();
+      tile.bias = last && correlation.bias ? correlation.bias + columns.first + tile.column : nullptr;
       // The next panel follows this one.
-      const std::size_t panelFloats = block.inner.size() * job.panels.size(panel) * lanes;
+      const std::size_t panelFloats = block.inner.size() * vectors * lanes;
       std::size_t upcoming = job.inner * job.vectors * lanes > kFloatsInCaches ? panelFloats : 0;
       tile.upcoming = reinterpret_cast<std::uintptr_t>(tile.b + panelFloats);
+      const EvenParts strips(rows, tileRows(vectors));
       for (std::size_t strip = 0; strip < strips.count(); ++strip) {
         tile.a = starts + strips.begin(strip);
         tile.c = results + strips.begin(strip);
-        tileFunction(upcoming > 0, strips.size(strip), job.panels.size(panel))(tile);
+        tileFunction(upcoming > 0, strips.size(strip), vectors)(tile);
         const std::size_t fetched = std::min(upcoming, block.inner.size() * 64 / sizeof(float));
         upcoming -= fetched;
         tile.upcoming += fetched * sizeof(float);
@@ -246,13 +259,10 @@ void multiply(const CorrelationJob& job, BlockRange panels, std::size_t rows, co
 }
 
 /// The same for a depth-wise correlation, without any neuron.
-void multiplyChannels(const CorrelationJob& job, BlockRange panels, std::size_t rows, const float* const* starts,
+void multiplyChannels(const CorrelationJob& job, const Columns& columns, std::size_t rows, const float* const* starts,
                       float* const* results) {
   const Correlation& correlation = *job.correlation;
   const std::size_t lanes = hn::Lanes(FloatTag()), stride = job.vectors * lanes;
-  const std::size_t firstColumn = job.panels.begin(panels.begin) * lanes;
-  const std::size_t vectors =
-      job.panels.begin(panels.end - 1) + job.panels.size(panels.end - 1) - job.panels.begin(panels.begin);
   const EvenParts groups(rows, cpu::HWY_NAMESPACE::kDepthwisePixels);
   for (std::size_t group = 0; group < groups.count(); ++group) {
     cpu::HWY_NAMESPACE::DepthwiseTile tile{};
@@ -261,10 +271,10 @@ void multiplyChannels(const CorrelationJob& job, BlockRange panels, std::size_t 
     tile.offsets = job.offsets.data();
     tile.taps = job.offsets.size();
     tile.weightStride = stride;
-    for (std::size_t v = 0; v < vectors; ++v) {
-      tile.channel = firstColumn + v * lanes;
-      tile.resultChannel = v * lanes;
-      tile.count = std::min(lanes, correlation.result.channels - tile.channel);
+    for (std::size_t column = 0; column < columns.count; column += lanes) {
+      tile.channel = columns.first + column;
+      tile.resultChannel = column;
+      tile.count = std::min(lanes, columns.count - column);
       tile.weights = job.packed + tile.channel;
       tile.bias = correlation.bias ? correlation.bias + tile.channel : nullptr;
       cpu::HWY_NAMESPACE::computeDepthwise(tile, groups.size(group));
@@ -286,16 +296,11 @@ void applyNeuronToRows(const Correlation& correlation, float* const* rows, std::
 
 void runTask(const CorrelationJob& job, std::size_t index) {
   const Correlation& correlation = *job.correlation;
-  const BlockRange pixels = job.rows[index % job.rows.count()], panels = job.columns[index / job.rows.count()];
-  const std::size_t lanes = hn::Lanes(FloatTag());
-  const std::size_t firstColumn = job.panels.begin(panels.begin) * lanes;
-  const std::size_t lastPanel = panels.end - 1;
-  const std::size_t columns =
-      std::min((job.panels.begin(lastPanel) + job.panels.size(lastPanel)) * lanes, correlation.result.channels) -
-      firstColumn;
+  const BlockRange pixels = job.rows[index % job.rows.count()];
+  const Columns columns(job, job.columns[index / job.rows.count()]);
   const bool staged = correlation.result.type != DataType::float32;
   const std::size_t copied = copiedFloats(job, pixels);
-  float* const copy = threadFloats(copied + (staged ? pixels.size() * columns : 0));
+  float* const copy = threadFloats(copied + (staged ? pixels.size() * columns.count : 0));
   float* const stage = copy + copied;
 
   std::array<const float*, kMostRows> starts{};
@@ -309,18 +314,19 @@ void runTask(const CorrelationJob& job, std::size_t index) {
   }
   PixelWalk pixel(correlation, pixels.begin);
   for (std::size_t i = 0; i < pixels.size(); ++i, pixel.next(correlation)) {
-    results[i] = staged ? stage + i * columns : reinterpret_cast<float*>(resultPixel(correlation, pixel)) + firstColumn;
+    results[i] =
+        staged ? stage + i * columns.count : reinterpret_cast<float*>(resultPixel(correlation, pixel)) + columns.first;
   }
-  (correlation.depthwise ? multiplyChannels : multiply)(job, panels, pixels.size(), starts.data(), results.data());
+  (correlation.depthwise ? multiplyChannels : multiply)(job, columns, pixels.size(), starts.data(), results.data());
   if (correlation.neuron && !endsWithReLU(correlation)) {
-    applyNeuronToRows(correlation, results.data(), pixels.size(), firstColumn, columns);
+    applyNeuronToRows(correlation, results.data(), pixels.size(), columns.first, columns.count);
   }
   if (!staged) return;
   pixel = PixelWalk(correlation, pixels.begin);
   const std::size_t elementSize = sizeOfDataType(correlation.result.type);
   for (std::size_t i = 0; i < pixels.size(); ++i, pixel.next(correlation)) {
-    cpu::HWY_NAMESPACE::fromFloats(results[i], columns, correlation.result.type,
-                                   resultPixel(correlation, pixel) + firstColumn * elementSize);
+    cpu::HWY_NAMESPACE::fromFloats(results[i], columns.count, correlation.result.type,
+                                   resultPixel(correlation, pixel) + columns.first * elementSize);
   }
 }
 
@@ -336,6 +342,16 @@ namespace {
 HWY_EXPORT(tileShape);
 HWY_EXPORT(pack);
 HWY_EXPORT(runTask);
+
+// Costs in cycles; only their ratios matter.
+constexpr double kCyclesPerTileStep = 0.5;  // one row, one vector, one inner index
+constexpr double kCyclesPerElement = 0.5;   // fetching a float of the source or of the weights,
+constexpr double kCyclesPerCopy = 1.25;     // and copying it,
+constexpr double kCyclesInCache = 0.05;     // or reading it from the core's second cache
+constexpr double kCyclesPerTask = 4000;
+
+// Threads are late now and then, by this part of a task on average: small tasks lose less by it.
+constexpr double kLateness = 0.25;
 
 /// Adds a stretch of elements, to the last one if it goes on from there.
 void append(std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
@@ -412,43 +428,47 @@ std::size_t rowsOfTask(const CorrelationJob& job, std::size_t most) {
   return ceilingQuotient(height, ceilingQuotient(height, lines)) * width;
 }
 
-/// How the result is cut into tasks.
-struct Cut {
-  BlockSplit rows;
-  BlockSplit columns;
-};
-
-Cut cutInto(const CorrelationJob& job, std::size_t most, unsigned threads) {
+/// Floats of the source that a task reads, or copies.
+std::size_t floatsOfTask(const CorrelationJob& job) {
   const Correlation& correlation = *job.correlation;
-  const BlockSplit rows(correlation.x.outputs * correlation.y.outputs * correlation.result.images,
-                        rowsOfTask(job, most));
-  const std::size_t columns = threads == 1 ? 1 : ceilingQuotient(3 * threads, rows.count());
-  return {rows, BlockSplit::inAtMost(columns, job.panels.count())};
+  const std::size_t lines = ceilingQuotient(job.rows[0].size(), correlation.x.outputs), height = correlation.y.outputs;
+  return ceilingQuotient(lines, height) * correlation.y.extent(std::min(lines, height)) * job.rowFloats;
 }
 
-/// What the tasks read from beyond the caches of their cores, roughly: each the weights of its columns and the pixels
-/// of its rows, which cost reading, writing and reading again where they are copied.
-std::size_t traffic(const CorrelationJob& job, const Cut& cut, std::size_t weights) {
-  const Correlation& correlation = *job.correlation;
-  const std::size_t pixels = correlation.result.images * correlation.y.extent(correlation.y.outputs) * job.rowFloats;
-  return cut.rows.count() * weights + cut.columns.count() * pixels * (job.copies ? 3 : 1);
+/// Cycles until the last of these threads ends, if each begins with as many tasks, one after another. These share
+/// columns, and the weights of these are fetched once if they stay in the core's cache.
+double cyclesOf(const CorrelationJob& job, const TileShape& tile, unsigned threads) {
+  const std::size_t tasks = ceilingQuotient(job.tasks(), threads), vectors = job.columns[0].size();
+  const std::size_t weights = job.inner * vectors * tile.lanes;
+  const std::size_t fetches = weights > kFloatsInCaches ? tasks : ceilingQuotient(tasks, job.rows.count());
+  const double cyclesOfTask =
+      kCyclesPerTask + static_cast<double>(job.rows[0].size() * vectors * job.inner) * kCyclesPerTileStep +
+      static_cast<double>(weights) * kCyclesInCache +
+      static_cast<double>(floatsOfTask(job)) * (job.copies ? kCyclesPerCopy : kCyclesPerElement);
+  return (static_cast<double>(tasks) + kLateness) * cyclesOfTask +
+         static_cast<double>(fetches * weights) * kCyclesPerElement;
 }
 
-/// Few rows a task share out the work well, and the weights wait in each core's cache; where they are too large for
-/// that, more rows and fewer columns can be cheaper.
-Cut chooseCut(const CorrelationJob& job, const TileShape& tile, unsigned threads) {
+/// How the result is cut into tasks: into these that should end first.
+void cut(CorrelationJob& job, const TileShape& tile, unsigned threads) {
   const Correlation& correlation = *job.correlation;
-  if (threads == 1) return cutInto(job, kMostRows, threads);
   const std::size_t pixels = correlation.x.outputs * correlation.y.outputs * correlation.result.images;
-  Cut best =
-      cutInto(job, std::clamp<std::size_t>(ceilingQuotient(pixels, 4 * threads), kFewestRows, kMostRows), threads);
-  const std::size_t weights = job.inner * job.vectors * tile.lanes;
-  if (weights <= kFloatsInCaches || correlation.depthwise) return best;
-  for (std::size_t most = 2 * kFewestRows; most <= kMostRows; most += kFewestRows) {
-    const Cut other = cutInto(job, most, threads);
-    if (traffic(job, other, weights) < traffic(job, best, weights)) best = other;
+  BlockSplit rows = job.rows, split = job.columns;
+  double leastCycles = std::numeric_limits<double>::infinity();
+  for (std::size_t most = threads == 1 ? kMostRows : kFewestRows; most <= kMostRows; most += kFewestRows) {
+    job.rows = BlockSplit(pixels, rowsOfTask(job, most));
+    for (std::size_t columns = 1; columns <= std::min<std::size_t>(threads, job.vectors); ++columns) {
+      job.columns = BlockSplit::inAtMost(columns, job.vectors);
+      const double cycles = cyclesOf(job, tile, threads);
+      if (cycles >= leastCycles) continue;
+      leastCycles = cycles;
+      rows = job.rows;
+      split = job.columns;
+    }
   }
-  return best;
+  job.rows = rows;
+  job.columns = split;
+  job.panels = ceilingQuotient(job.columns[0].size(), tile.vectors);
 }
 
 CorrelationJob plan(const Correlation& correlation, const TileShape& tile, unsigned threads) {
@@ -462,10 +482,7 @@ CorrelationJob plan(const Correlation& correlation, const TileShape& tile, unsig
       job.copies ? correlation.x.extent(correlation.x.outputs) * source.channels : source.rowBytes / sizeof(float);
   planInner(job);
   job.vectors = ceilingQuotient(correlation.result.channels, tile.lanes);
-  job.panels = EvenParts(job.vectors, tile.vectors);
-  const Cut cut = chooseCut(job, tile, threads);
-  job.rows = cut.rows;
-  job.columns = cut.columns;
+  cut(job, tile, threads);
   return job;
 }
 

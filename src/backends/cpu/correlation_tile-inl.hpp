@@ -32,8 +32,13 @@ using cpu::HWY_NAMESPACE::FloatVector;
 using cpu::HWY_NAMESPACE::loadSome;
 using cpu::HWY_NAMESPACE::storeSome;
 using MathOps = math::HWY_NAMESPACE::VectorOps<FloatTag>;
-using gemm::kTileRows;
-using gemm::kTileVectors;
+
+/// With registers for it, four vectors side by side: results often have as many columns, and in six rows they need
+/// fewer loads for a product than three in eight rows.
+inline constexpr std::size_t kTileVectors = gemm::kTileVectors == 3 ? 4 : gemm::kTileVectors;
+
+/// By vectors.
+constexpr std::size_t tileRows(std::size_t vectors) { return vectors > gemm::kTileVectors ? 6 : gemm::kTileRows; }
 
 /// One register tile over one inner block: c := reLU(a * b (+ c) (+ bias)).
 struct Tile {
@@ -108,16 +113,24 @@ void computeTile(const Tile& tile) {
 
 using TileFunction = void (*)(const Tile&);
 
-/// Only full tiles fetch: they are many where there is something to fetch.
-template <bool kFetches, std::size_t... kIndex>
-constexpr auto makeTileFunctions(std::index_sequence<kIndex...>) {
-  return std::array<TileFunction, sizeof...(kIndex)>{&computeTile < kFetches && kIndex / kTileVectors + 1 == kTileRows,
-                                                     kIndex / kTileVectors + 1, kIndex % kTileVectors + 1 > ...};
+template <bool kFetches, std::size_t kRows, std::size_t kVectors>
+constexpr TileFunction tileFunctionFor() {
+  if constexpr (kRows > tileRows(kVectors)) {
+    return nullptr;
+  } else {  // only full tiles fetch: they are many where there is something to fetch
+    return &computeTile < kFetches && kRows == tileRows(kVectors), kRows, kVectors > ;
+  }
 }
 
-/// By rows and vectors, each at least one.
+template <bool kFetches, std::size_t... kIndex>
+constexpr auto makeTileFunctions(std::index_sequence<kIndex...>) {
+  return std::array<TileFunction, sizeof...(kIndex)>{
+      tileFunctionFor<kFetches, kIndex / kTileVectors + 1, kIndex % kTileVectors + 1>()...};
+}
+
+/// By rows, at most tileRows(vectors), and vectors, each at least one.
 inline TileFunction tileFunction(bool fetches, std::size_t rows, std::size_t vectors) {
-  constexpr auto kIndices = std::make_index_sequence<kTileRows * kTileVectors>();
+  constexpr auto kIndices = std::make_index_sequence<gemm::kTileRows * kTileVectors>();
   static constexpr auto kPlain = makeTileFunctions<false>(kIndices), kFetching = makeTileFunctions<true>(kIndices);
   return (fetches ? kFetching : kPlain)[(rows - 1) * kTileVectors + vectors - 1];
 }
