@@ -528,9 +528,12 @@ HWY_EXPORT(runTask);
 HWY_EXPORT(addSlices);
 
 // Partial results: not too large together, nor of so few pixels that adding them up costs much.
-constexpr std::size_t kMostSlices = 32;
-constexpr std::size_t kPartialFloats = std::size_t{5} << 18;
+constexpr std::size_t kMostSlices = 16;
+constexpr std::size_t kPartialFloats = std::size_t{1} << 20;
 constexpr std::size_t kFewestPixels = 768;
+
+/// Pixels of a block, whose products are one sum.
+constexpr std::size_t kMostPixels = 640;
 
 /// Channels of a part that is copied, where pixels follow each other without gaps: 512 pixels take 128 KiB.
 constexpr std::size_t kCopiedChannels = 64;
@@ -609,7 +612,7 @@ void planSums(GradientJob& job) {
   std::size_t slices = 1;
   while (2 * slices <= most) slices *= 2;
   job.slices = BlockSplit::inAtMost(slices, lines);
-  job.linesOfBlock = std::max<std::size_t>(kMaximumInnerBlock / std::max<std::size_t>(width, 1), 1);
+  job.linesOfBlock = std::max<std::size_t>(kMostPixels / std::max<std::size_t>(width, 1), 1);
 }
 
 /// Into how many shares of the parts and of the columns, so that all tasks should end first.
