@@ -9,11 +9,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
-#include "backends/cpu/correlation_segment.hpp"
-#include "backends/cpu/gemm_plan.hpp"
+#include "backends/cpu/correlation_plan.hpp"
 #include "backends/cpu/thread_scratch.hpp"
 
 // Compiled once for each instruction set.
@@ -27,64 +25,6 @@
 #include "backends/cpu/gemm_pack-inl.hpp"
 #include "backends/cpu/image_rows-inl.hpp"
 // clang-format on
-
-#ifndef METALLOID_CPU_CORRELATION_JOB
-#define METALLOID_CPU_CORRELATION_JOB
-namespace metalloid::cpu::correlation_internal {
-
-constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
-
-/// An inner block is at most this long, so that a panel of the weights stays in L1 or close to it.
-inline constexpr std::size_t kMostInner = 448;
-
-/// Packed weights beyond this are fetched ahead of their use: 1 MiB, half of an L2.
-inline constexpr std::size_t kFloatsInCaches = 256 * 1024;
-
-/// Rows of one task, whose addresses it keeps: each panel of the weights passes by all of them, over one inner block,
-/// before the next, and they stay in L2 meanwhile.
-inline constexpr std::size_t kMostRows = 384;
-/// Fewer rows a task do not pay for what each begins with.
-inline constexpr std::size_t kFewestRows = 64;
-
-/// Floats of the source that a task copies, as far as it has the choice: 1.75 MiB, so that large weights are not read
-/// for a few rows only.
-inline constexpr std::size_t kCopiedFloats = 448 * 1024;
-
-/// A part of the inner dimension, with what the tiles read of the left factor and where the right one comes from.
-struct InnerBlock {
-  BlockRange inner;
-  std::vector<Segment> left;
-  std::vector<Segment> right;  // weights of a column
-};
-
-struct CorrelationJob {
-  const Correlation* correlation = nullptr;
-  std::vector<InnerBlock> blocks;
-  std::size_t inner = 0;  // its whole length
-  bool copies = false;
-  std::size_t pixelFloats = 0;  // from pixel to pixel and from row to row of the source or of its copy
-  std::size_t rowFloats = 0;
-  std::size_t vectors = 0;   // of columns
-  std::size_t panels = 0;    // of a task's columns, at most
-  BlockSplit rows{0, 1};     // of the tasks
-  BlockSplit columns{0, 1};  // of the tasks, in vectors
-  float* packed = nullptr;   // weights: block by block, panel by panel, for each inner index its columns side by side
-
-  // Depth-wise, in place of the blocks, with the weights tap by tap:
-  std::vector<std::size_t> offsets;  // of the taps, from where a window begins
-  std::vector<std::size_t> taps;     // their weights, for one column
-
-  std::size_t tasks() const { return rows.count() * columns.count(); }
-  std::size_t packings() const { return correlation->depthwise ? 1 : blocks.size() * columns.count() * panels; }
-};
-
-/// The neuron is one that the register tile applies itself.
-inline bool endsWithReLU(const Correlation& correlation) {
-  return correlation.neuron && correlation.neuron->type == CNNNeuronType::reLU && !correlation.depthwise;
-}
-
-}  // namespace metalloid::cpu::correlation_internal
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace metalloid::cpu::correlation_internal {
@@ -137,9 +77,32 @@ void packTaps(const CorrelationJob& job) {
   }
 }
 
+/// All weights of few columns, as computeDots reads them.
+void packDots(const CorrelationJob& job) {
+  const Correlation& correlation = *job.correlation;
+  const std::size_t lanes = hn::Lanes(FloatTag()), columns = correlation.result.channels;
+  const InnerBlock& block = job.blocks.front();
+  const Segment* from = block.right.data();
+  std::size_t k = 0;  // in the segment of the weights
+  float* to = job.packed;
+  for (const Segment& segment : block.left) {
+    for (std::size_t begin = 0; begin < segment.length; begin += lanes, to += columns * lanes) {
+      std::fill_n(to, columns * lanes, 0.0F);
+      for (std::size_t lane = 0; lane < std::min(lanes, segment.length - begin); ++lane) {
+        const float* const weights = correlation.weights + from->offset + k * correlation.channelStride;
+        for (std::size_t c = 0; c < columns; ++c) to[c * lanes + lane] = weights[c * correlation.columnStride];
+        if (++k < from->length) continue;
+        ++from;
+        k = 0;
+      }
+    }
+  }
+}
+
 /// The weights in the order of the tasks, so that they mostly are in the cache of the core that needs them.
 void pack(const CorrelationJob& job, std::size_t index) {
   if (job.correlation->depthwise) return packTaps(job);
+  if (job.dots) return packDots(job);
   const std::size_t block = index % job.blocks.size(), panel = index / job.blocks.size() % job.panels;
   const Columns columns(job, job.columns[index / job.blocks.size() / job.panels]);
   if (panel < columns.panels.count()) packPanel(job, job.blocks[block], columns, panel);
@@ -258,6 +221,26 @@ void multiply(const CorrelationJob& job, const Columns& columns, std::size_t row
   }
 }
 
+/// The same for few columns.
+void multiplyDots(const CorrelationJob& job, const Columns& columns, std::size_t rows, const float* const* starts,
+                  float* const* results) {
+  const Correlation& correlation = *job.correlation;
+  const InnerBlock& block = job.blocks.front();
+  Tile tile{};
+  tile.segments = block.left.data();
+  tile.segmentCount = block.left.size();
+  tile.b = job.packed;
+  tile.columns = columns.count;
+  tile.bias = correlation.bias;
+  tile.reLU = endsWithReLU(correlation) ? correlation.neuron : nullptr;
+  const EvenParts strips(rows, dotRows(columns.count));
+  for (std::size_t strip = 0; strip < strips.count(); ++strip) {
+    tile.a = starts + strips.begin(strip);
+    tile.c = results + strips.begin(strip);
+    dotFunction(strips.size(strip), columns.count)(tile);
+  }
+}
+
 /// The same for a depth-wise correlation, without any neuron.
 void multiplyChannels(const CorrelationJob& job, const Columns& columns, std::size_t rows, const float* const* starts,
                       float* const* results) {
@@ -317,7 +300,8 @@ void runTask(const CorrelationJob& job, std::size_t index) {
     results[i] =
         staged ? stage + i * columns.count : reinterpret_cast<float*>(resultPixel(correlation, pixel)) + columns.first;
   }
-  (correlation.depthwise ? multiplyChannels : multiply)(job, columns, pixels.size(), starts.data(), results.data());
+  const auto function = correlation.depthwise ? multiplyChannels : job.dots ? multiplyDots : multiply;
+  function(job, columns, pixels.size(), starts.data(), results.data());
   if (correlation.neuron && !endsWithReLU(correlation)) {
     applyNeuronToRows(correlation, results.data(), pixels.size(), columns.first, columns.count);
   }
@@ -343,149 +327,6 @@ HWY_EXPORT(tileShape);
 HWY_EXPORT(pack);
 HWY_EXPORT(runTask);
 
-// Costs in cycles; only their ratios matter.
-constexpr double kCyclesPerTileStep = 0.5;  // one row, one vector, one inner index
-constexpr double kCyclesPerElement = 0.5;   // fetching a float of the source or of the weights,
-constexpr double kCyclesPerCopy = 1.25;     // and copying it,
-constexpr double kCyclesInCache = 0.05;     // or reading it from the core's second cache
-constexpr double kCyclesPerTask = 4000;
-
-// Threads are late now and then, by this part of a task on average: small tasks lose less by it.
-constexpr double kLateness = 0.25;
-
-/// Adds a stretch of elements, to the last one if it goes on from there.
-void append(std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
-  if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
-    segments.back().length += length;
-  } else {
-    segments.push_back({offset, length});
-  }
-}
-
-/// The part of consecutive segments that a block of the inner index has.
-std::vector<Segment> cut(const std::vector<Segment>& segments, std::size_t stride, BlockRange inner) {
-  std::vector<Segment> result;
-  std::size_t begin = 0;
-  for (const Segment& segment : segments) {
-    const std::size_t first = std::max(begin, inner.begin), end = std::min(begin + segment.length, inner.end);
-    if (first < end) {
-      result.push_back({segment.offset + static_cast<std::ptrdiff_t>((first - begin) * stride), end - first});
-    }
-    begin += segment.length;
-  }
-  return result;
-}
-
-void planInner(CorrelationJob& job) {
-  const Correlation& correlation = *job.correlation;
-  const std::size_t channels = correlation.depthwise ? 1 : correlation.source.channels;
-  std::vector<Segment> left, right;
-  for (std::size_t q = 0; q < correlation.y.taps; ++q) {
-    for (std::size_t p = 0; p < correlation.x.taps; ++p) {
-      const std::ptrdiff_t tap =
-          (correlation.y.firstTap + correlation.y.tapIncrement * static_cast<std::ptrdiff_t>(q)) *
-              static_cast<std::ptrdiff_t>(correlation.rowOfTaps) +
-          correlation.x.firstTap + correlation.x.tapIncrement * static_cast<std::ptrdiff_t>(p);
-      const std::ptrdiff_t weight = tap * static_cast<std::ptrdiff_t>(correlation.tapStride);
-      const std::size_t offset =
-          q * correlation.y.tapStep * job.rowFloats + p * correlation.x.tapStep * job.pixelFloats;
-      if (correlation.depthwise) {
-        job.offsets.push_back(offset);
-        job.taps.push_back(static_cast<std::size_t>(weight));
-        continue;
-      }
-      append(left, static_cast<std::ptrdiff_t>(offset), channels);
-      if (correlation.channelStride == 1) {
-        append(right, weight, channels);
-      } else {
-        right.push_back({weight, channels});
-      }
-    }
-  }
-  job.inner = correlation.x.taps * correlation.y.taps * channels;
-  if (correlation.depthwise) return;
-  const std::size_t inner = job.inner;
-  const std::size_t blocks = std::max<std::size_t>(ceilingQuotient(inner, kMostInner), 1);
-  const std::size_t length = std::max<std::size_t>(ceilingQuotient(ceilingQuotient(inner, blocks), 4) * 4, 4);
-  for (std::size_t begin = 0; begin == 0 || begin < inner; begin += length) {
-    const BlockRange range{begin, std::min(begin + length, inner)};
-    job.blocks.push_back({range, cut(left, 1, range), cut(right, correlation.channelStride, range)});
-  }
-}
-
-/// Output pixels of a task, at most `most`: whole images or whole rows of them where these are small enough.
-std::size_t rowsOfTask(const CorrelationJob& job, std::size_t most) {
-  const Correlation& correlation = *job.correlation;
-  const std::size_t width = correlation.x.outputs, height = correlation.y.outputs, image = width * height;
-  if (width >= most) return most;
-  const std::size_t imageFloats = job.copies ? correlation.y.extent(height) * job.rowFloats : 0;
-  if (image <= most && imageFloats <= kCopiedFloats) {
-    const std::size_t images = std::min(most / image, kCopiedFloats / std::max<std::size_t>(imageFloats, 1));
-    return ceilingQuotient(correlation.result.images, ceilingQuotient(correlation.result.images, images)) * image;
-  }
-  std::size_t lines = std::min(most / width, height);
-  while (job.copies && lines > 1 && correlation.y.extent(lines) * job.rowFloats > kCopiedFloats) --lines;
-  return ceilingQuotient(height, ceilingQuotient(height, lines)) * width;
-}
-
-/// Floats of the source that a task reads, or copies.
-std::size_t floatsOfTask(const CorrelationJob& job) {
-  const Correlation& correlation = *job.correlation;
-  const std::size_t lines = ceilingQuotient(job.rows[0].size(), correlation.x.outputs), height = correlation.y.outputs;
-  return ceilingQuotient(lines, height) * correlation.y.extent(std::min(lines, height)) * job.rowFloats;
-}
-
-/// Cycles until the last of these threads ends, if each begins with as many tasks, one after another. These share
-/// columns, and the weights of these are fetched once if they stay in the core's cache.
-double cyclesOf(const CorrelationJob& job, const TileShape& tile, unsigned threads) {
-  const std::size_t tasks = ceilingQuotient(job.tasks(), threads), vectors = job.columns[0].size();
-  const std::size_t weights = job.inner * vectors * tile.lanes;
-  const std::size_t fetches = weights > kFloatsInCaches ? tasks : ceilingQuotient(tasks, job.rows.count());
-  const double cyclesOfTask =
-      kCyclesPerTask + static_cast<double>(job.rows[0].size() * vectors * job.inner) * kCyclesPerTileStep +
-      static_cast<double>(weights) * kCyclesInCache +
-      static_cast<double>(floatsOfTask(job)) * (job.copies ? kCyclesPerCopy : kCyclesPerElement);
-  return (static_cast<double>(tasks) + kLateness) * cyclesOfTask +
-         static_cast<double>(fetches * weights) * kCyclesPerElement;
-}
-
-/// How the result is cut into tasks: into these that should end first.
-void cut(CorrelationJob& job, const TileShape& tile, unsigned threads) {
-  const Correlation& correlation = *job.correlation;
-  const std::size_t pixels = correlation.x.outputs * correlation.y.outputs * correlation.result.images;
-  BlockSplit rows = job.rows, split = job.columns;
-  double leastCycles = std::numeric_limits<double>::infinity();
-  for (std::size_t most = threads == 1 ? kMostRows : kFewestRows; most <= kMostRows; most += kFewestRows) {
-    job.rows = BlockSplit(pixels, rowsOfTask(job, most));
-    for (std::size_t columns = 1; columns <= std::min<std::size_t>(threads, job.vectors); ++columns) {
-      job.columns = BlockSplit::inAtMost(columns, job.vectors);
-      const double cycles = cyclesOf(job, tile, threads);
-      if (cycles >= leastCycles) continue;
-      leastCycles = cycles;
-      rows = job.rows;
-      split = job.columns;
-    }
-  }
-  job.rows = rows;
-  job.columns = split;
-  job.panels = ceilingQuotient(job.columns[0].size(), tile.vectors);
-}
-
-CorrelationJob plan(const Correlation& correlation, const TileShape& tile, unsigned threads) {
-  CorrelationJob job;
-  job.correlation = &correlation;
-  const operations::ImageView& source = correlation.source;
-  job.copies =
-      source.type != DataType::float32 || correlation.x.leaves(source.width) || correlation.y.leaves(source.height);
-  job.pixelFloats = job.copies ? source.channels : source.pixelBytes / sizeof(float);
-  job.rowFloats =
-      job.copies ? correlation.x.extent(correlation.x.outputs) * source.channels : source.rowBytes / sizeof(float);
-  planInner(job);
-  job.vectors = ceilingQuotient(correlation.result.channels, tile.lanes);
-  cut(job, tile, threads);
-  return job;
-}
-
 void correlateAll(std::span<const Correlation> correlations, Context& context) {
   const TileShape tile = HWY_DYNAMIC_DISPATCH(tileShape)();
   std::vector<CorrelationJob> jobs;
@@ -494,7 +335,7 @@ void correlateAll(std::span<const Correlation> correlations, Context& context) {
     if (correlation.x.outputs * correlation.y.outputs * correlation.result.images * correlation.result.channels == 0) {
       continue;
     }
-    jobs.push_back(plan(correlation, tile, context.pool.threads()));
+    jobs.push_back(planCorrelation(correlation, tile, context.pool.threads()));
     packedFloats += jobs.back().inner * jobs.back().vectors * tile.lanes;
   }
   float* packed = context.scratch.take<float>(packedFloats);

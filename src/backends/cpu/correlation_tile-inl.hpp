@@ -16,7 +16,7 @@
 
 #include <hwy/highway.h>
 
-#include "backends/cpu/correlation_segment.hpp"
+#include "backends/cpu/correlation_plan.hpp"
 #include "backends/cpu/gemm_kernel-inl.hpp"
 #include "math/neuron.hpp"
 #include "math/vector_math-inl.h"
@@ -39,6 +39,12 @@ inline constexpr std::size_t kTileVectors = gemm::kTileVectors == 3 ? 4 : gemm::
 
 /// By vectors.
 constexpr std::size_t tileRows(std::size_t vectors) { return vectors > gemm::kTileVectors ? 6 : gemm::kTileRows; }
+
+/// Rows of a tile of few columns that are multiplied along the inner index.
+constexpr std::size_t dotRows(std::size_t columns) {
+  if (gemm::kTileVectors == 3) return columns <= 2 ? 8 : 6;
+  return columns == 1 ? 8 : columns == 2 ? 4 : 3;
+}
 
 /// One register tile over one inner block: c := reLU(a * b (+ c) (+ bias)).
 struct Tile {
@@ -133,6 +139,72 @@ inline TileFunction tileFunction(bool fetches, std::size_t rows, std::size_t vec
   constexpr auto kIndices = std::make_index_sequence<gemm::kTileRows * kTileVectors>();
   static constexpr auto kPlain = makeTileFunctions<false>(kIndices), kFetching = makeTileFunctions<true>(kIndices);
   return (fetches ? kFetching : kPlain)[(rows - 1) * kTileVectors + vectors - 1];
+}
+
+template <std::size_t kColumns, std::size_t kRows, std::size_t... kIndex>
+HWY_INLINE void addDots(FloatVector (&sums)[sizeof...(kIndex)], const FloatVector (&rows)[kRows], const float* b,
+                        std::index_sequence<kIndex...>) {
+  const FloatTag d;
+  ((sums[kIndex] =
+        hn::MulAdd(rows[kIndex / kColumns], hn::LoadU(d, b + kIndex % kColumns * hn::Lanes(d)), sums[kIndex])),
+   ...);
+}
+
+template <std::size_t kColumns, std::size_t... kIndex>
+HWY_INLINE void storeDots(const FloatVector (&sums)[sizeof...(kIndex)], float* to, std::index_sequence<kIndex...>) {
+  const FloatTag d;
+  ((to[kIndex / kColumns * hn::Lanes(d) + kIndex % kColumns] = hn::GetLane(hn::SumOfLanes(d, sums[kIndex]))), ...);
+}
+
+/// The same for few columns. For each vector of inner indices, of which each segment has whole ones, the panel has the
+/// columns' weights one vector after another, zeros at the end of a segment. Every sum runs over these vectors in order
+/// and then over the lanes.
+template <std::size_t kRows, std::size_t kColumns>
+void computeDots(const Tile& tile) {
+  constexpr auto kSums = std::make_index_sequence<kRows * kColumns>();
+  const FloatTag d;
+  const std::size_t lanes = hn::Lanes(d);
+  const float* b = tile.b;
+  FloatVector sums[kRows * kColumns];
+  gemm::clearSums(sums, kSums);
+  for (const Segment* segment = tile.segments; segment != tile.segments + tile.segmentCount; ++segment) {
+    std::size_t k = 0;
+    FloatVector rows[kRows];
+    for (; k + lanes <= segment->length; k += lanes, b += kColumns * lanes) {
+      for (std::size_t r = 0; r < kRows; ++r) rows[r] = hn::LoadU(d, tile.a[r] + segment->offset + k);
+      addDots<kColumns>(sums, rows, b, kSums);
+    }
+    if (k == segment->length) continue;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      rows[r] = loadSome(tile.a[r] + segment->offset + k, segment->length - k);
+    }
+    addDots<kColumns>(sums, rows, b, kSums);
+    b += kColumns * lanes;
+  }
+  HWY_ALIGN float dots[kRows * hn::MaxLanes(FloatTag())] = {};
+  storeDots<kColumns>(sums, dots, kSums);
+  for (std::size_t r = 0; r < kRows; ++r) storeSum(hn::Load(d, dots + r * lanes), tile, r, 0);
+}
+
+template <std::size_t kRows, std::size_t kColumns>
+constexpr TileFunction dotFunctionFor() {
+  if constexpr (kRows > dotRows(kColumns)) {
+    return nullptr;
+  } else {
+    return &computeDots<kRows, kColumns>;
+  }
+}
+
+template <std::size_t... kIndex>
+constexpr auto makeDotFunctions(std::index_sequence<kIndex...>) {
+  return std::array<TileFunction, sizeof...(kIndex)>{
+      dotFunctionFor<kIndex / kMostDotColumns + 1, kIndex % kMostDotColumns + 1>()...};
+}
+
+/// By rows, at most dotRows(columns), and columns, each at least one.
+inline TileFunction dotFunction(std::size_t rows, std::size_t columns) {
+  static constexpr auto kFunctions = makeDotFunctions(std::make_index_sequence<8 * kMostDotColumns>());
+  return kFunctions[(rows - 1) * kMostDotColumns + columns - 1];
 }
 
 }  // namespace HWY_NAMESPACE
