@@ -8,8 +8,11 @@ namespace {
 
 constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
-/// An inner block is at most this long, so that a panel of the weights stays in L1 or close to it.
-constexpr std::size_t kMostInner = 384;
+/// An inner block is at most this long, so that a panel of up to 32 columns stays in L1; a wider one does not, and
+/// rather has longer blocks, after which results are read and written again.
+constexpr std::size_t kColumnsInL1 = 32;
+constexpr std::size_t kMostInnerInL1 = 384;
+constexpr std::size_t kMostInner = 1152;
 
 /// Fewer rows a task do not pay for what each begins with.
 constexpr std::size_t kFewestRows = 64;
@@ -88,7 +91,9 @@ void planInner(CorrelationJob& job, const TileShape& tile) {
   if (correlation.depthwise) return;
   job.dots = prefersDots(correlation, tile, left);
   const std::size_t inner = job.inner;
-  const std::size_t blocks = job.dots ? 1 : std::max<std::size_t>(ceilingQuotient(inner, kMostInner), 1);
+  const bool isWide = std::min(correlation.result.channels, tile.columns()) > kColumnsInL1;
+  const std::size_t most = job.dots ? inner : isWide ? kMostInner : kMostInnerInL1;
+  const std::size_t blocks = inner == 0 ? 1 : ceilingQuotient(inner, most);
   const std::size_t length = std::max<std::size_t>(ceilingQuotient(ceilingQuotient(inner, blocks), 4) * 4, 4);
   for (std::size_t begin = 0; begin == 0 || begin < inner; begin += length) {
     const BlockRange range{begin, std::min(begin + length, inner)};

@@ -416,6 +416,12 @@ std::vector<Problem> problems() {
   square({.sourceChannels = 1, .resultChannels = 32}, filter(5, 1, -2));
   square({.sourceChannels = 3, .resultChannels = 20}, filter(7, 2, -3)).outputWidth = 5;
   square({.sourceChannels = 64, .resultChannels = 1}, filter(3, 1, -1));
+  square({.sourceChannels = 45, .resultChannels = 3, .neuron = CNNNeuronType::reLU}, filter(3, 1, -1));
+  square({.outputWidth = 5, .outputHeight = 4, .sourceChannels = 2, .resultChannels = 70}, filter(3, 2, -1));
+  square({.sourceChannels = 4, .resultChannels = 35, .layout = Layout::scattered}, filter(2, 1, 0));
+  square(
+      {.images = 24, .sourceChannels = 70, .resultChannels = 20, .layout = Layout::paddedPixels, .accumulates = true},
+      filter(3, 1, -1));
   square({.images = 1,
           .width = 5,
           .height = 5,
