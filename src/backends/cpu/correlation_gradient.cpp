@@ -11,6 +11,7 @@
 
 #include "backends/cpu/correlation_gradient_plan.hpp"
 #include "backends/cpu/thread_scratch.hpp"
+#include "backends/cpu/unroll.hpp"
 
 // Compiled once for each instruction set.
 // clang-format off
@@ -78,6 +79,7 @@ void computeTile(const Tile& tile) {
   gemm::clearSums(sums, kSums);
   for (std::size_t line = 0; line < tile.lineCount; ++line) {
     const float* a = tile.lines[line] + tile.offset;
+    METALLOID_CPU_UNROLL_4
     for (std::size_t k = 0; k < tile.lineLength; ++k) {
       FloatVector columns[kVectors];
       gemm::loadColumns(columns, b, kColumns);

@@ -18,6 +18,7 @@
 
 #include "backends/cpu/correlation_plan.hpp"
 #include "backends/cpu/gemm_kernel-inl.hpp"
+#include "backends/cpu/unroll.hpp"
 #include "math/neuron.hpp"
 #include "math/vector_math-inl.h"
 
@@ -103,6 +104,7 @@ void computeTile(const Tile& tile) {
   for (const Segment* segment = tile.segments; segment != tile.segments + tile.segmentCount; ++segment) {
     const float* a[kRows];
     for (std::size_t r = 0; r < kRows; ++r) a[r] = tile.a[r] + segment->offset;
+    METALLOID_CPU_UNROLL_4
     for (std::size_t k = 0; k < segment->length; ++k) {
       FloatVector columns[kVectors];
       gemm::loadColumns(columns, b, kColumns);
