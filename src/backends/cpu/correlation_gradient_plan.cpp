@@ -13,7 +13,7 @@ constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a /
 constexpr std::size_t kSweptBytes = 192 * 1024;
 
 // Partial results: not too large together, nor of so few pixels that adding them up costs much.
-constexpr std::size_t kMostSlices = 16;
+constexpr std::size_t kMostSlices = 32;
 constexpr std::size_t kPartialFloats = std::size_t{1} << 20;
 constexpr std::size_t kFewestPixels = 768;
 
