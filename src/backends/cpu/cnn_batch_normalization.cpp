@@ -14,6 +14,9 @@ namespace {
 const float* floatsOf(const operations::VectorView& vector) { return reinterpret_cast<const float*>(vector.data); }
 float* mutableFloatsOf(const operations::VectorView& vector) { return reinterpret_cast<float*>(vector.data); }
 
+/// Rows of a tile whose sums are kept for themselves, at least: fewer make more to add up than they are themselves.
+constexpr std::size_t kFewestSummedRows = 16;
+
 /// What the kernels but the first know of each channel.
 template <class Operation>
 Columns columnsOf(const Operation& operation, Context& context) {
@@ -28,16 +31,13 @@ Columns columnsOf(const Operation& operation, Context& context) {
 void runSimd(const operations::CNNBatchNormalizationStatistics& operation, Context& context) {
   const std::size_t channels = operation.source.channels;
   const auto parts = partsOf(operation.source);
-  const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile);
+  const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile, kFewestSummedRows);
   ColumnMoments moments(tiles, channels, context.scratch.take<double>(ColumnMoments::workspace(tiles, channels)));
   auto* const mean = mutableFloatsOf(operation.mean);
   auto* const variance = mutableFloatsOf(operation.variance);
   if (operation.previousCount > 0) moments.begin(static_cast<double>(operation.previousCount), mean, variance);
   for (const auto& [source] : parts) moments.add(source, context.pool);
-  for (std::size_t c = 0; c < channels; ++c) {
-    mean[c] = static_cast<float>(moments.mean(c));
-    variance[c] = static_cast<float>(moments.variance(c));
-  }
+  moments.store(mean, variance);
 }
 
 void runSimd(const operations::CNNBatchNormalization& operation, Context& context) {
@@ -50,7 +50,7 @@ void runSimd(const operations::CNNBatchNormalization& operation, Context& contex
 void runSimd(const operations::CNNBatchNormalizationStatisticsGradient& operation, Context& context) {
   const std::size_t channels = operation.source.channels;
   const auto parts = partsOf(operation.gradient, operation.source);
-  const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile);
+  const Tiles tiles(rowsOf(parts), channels, kColumnsPerTile, kFewestSummedRows);
   const Columns columns = columnsOf(operation, context);
   GradientSums sums(tiles, channels, context.scratch.take<double>(GradientSums::workspace(tiles, channels)));
   for (const auto& [gradient, source] : parts) sums.add(gradient, source, columns, operation.neuron, context.pool);

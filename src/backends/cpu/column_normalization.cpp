@@ -44,6 +44,20 @@ HWY_INLINE FloatVector slopesAt(const Columns& columns, std::size_t j, std::size
   return hn::Zero(FloatTag());
 }
 
+void scales(const float* variance, float epsilon, std::size_t columns, float* s) {
+  std::size_t j = 0;
+#if HWY_TARGET != HWY_SCALAR && HWY_HAVE_FLOAT64
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> dFloat;
+  const auto one = hn::Set(d, 1.0), small = hn::Set(d, static_cast<double>(epsilon));
+  for (; j + hn::Lanes(d) <= columns; j += hn::Lanes(d)) {
+    const auto root = hn::Sqrt(hn::Add(hn::PromoteTo(d, hn::LoadU(dFloat, variance + j)), small));
+    hn::StoreU(hn::DemoteTo(dFloat, hn::Div(one, root)), dFloat, s + j);
+  }
+#endif
+  for (; j < columns; ++j) s[j] = scaleOf(static_cast<double>(variance[j]), epsilon);
+}
+
 // --- Statistics ------------------------------------------------------------------------------------------------------
 
 /// Two sweeps over a few rows that stay in the cache: the means, then the squared deviations from them. Nothing
@@ -261,11 +275,19 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace metalloid::cpu {
 
+HWY_EXPORT(scales);
 HWY_EXPORT(addMoments);
 HWY_EXPORT(joinMoments);
 HWY_EXPORT(normalizeTile);
 HWY_EXPORT(sumGradients);
 HWY_EXPORT(gradientForDataOfTile);
+
+/// Columns whose partial results one task joins: few, as there may be many threads for them.
+constexpr std::size_t kColumnsToJoin = 64;
+
+void computeScale(const float* variance, float epsilon, std::size_t columns, float* s) {
+  HWY_DYNAMIC_DISPATCH(scales)(variance, epsilon, columns, s);
+}
 
 void ColumnMoments::begin(double count, const float* mean, const float* variance) {
   count_ = count;
@@ -280,7 +302,7 @@ void ColumnMoments::add(const operations::MatrixView& matrix, ThreadPool& pool) 
     const auto tile = tiles_[index];
     HWY_DYNAMIC_DISPATCH(addMoments)(matrix, tile, ofBlock(tile.rowBlock, tile.columns.begin));
   });
-  pool.parallelForBlocks(BlockSplit(columns_, kColumnsPerTile), [&](BlockRange columns) {
+  pool.parallelForBlocks(BlockSplit(columns_, kColumnsToJoin), [&](BlockRange columns) {
     const Moments to{all_.mean + columns.begin, all_.squares + columns.begin};
     double count = count_;
     for (std::size_t block = 0; block < tiles_.rows().count(); ++block) {
@@ -290,6 +312,16 @@ void ColumnMoments::add(const operations::MatrixView& matrix, ThreadPool& pool) 
     }
   });
   count_ += static_cast<double>(matrix.rows);
+}
+
+void ColumnMoments::store(float* mean, float* variance) const {
+  const double* const means = all_.mean;
+  const double* const squares = all_.squares;
+  const double count = count_ > 0 ? count_ : 1;  // of no rows the squares are 0
+  for (std::size_t j = 0; j < columns_; ++j) {
+    mean[j] = static_cast<float>(means[j]);
+    variance[j] = static_cast<float>(squares[j] / count);
+  }
 }
 
 void normalize(const operations::MatrixView& source, const operations::MatrixView& result, const Tiles& tiles,
@@ -306,7 +338,7 @@ void GradientSums::add(const operations::MatrixView& gradient, const operations:
     double* const to = blocks_ + 2 * tile.rowBlock * columns_ + tile.columns.begin;
     HWY_DYNAMIC_DISPATCH(sumGradients)(gradient, source, tile, columns, neuron, to, to + columns_);
   });
-  pool.parallelForBlocks(BlockSplit(2 * columns_, kColumnsPerTile), [&](BlockRange range) {
+  pool.parallelForBlocks(BlockSplit(2 * columns_, kColumnsToJoin), [&](BlockRange range) {
     for (std::size_t block = 0; block < tiles_.rows().count(); ++block) {
       const double* const from = blocks_ + 2 * block * columns_;
       for (std::size_t j = range.begin; j < range.end; ++j) all_[j] += from[j];

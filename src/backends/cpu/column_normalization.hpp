@@ -34,9 +34,7 @@ inline float scaleOf(double variance, float epsilon) {
   return static_cast<float>(1 / std::sqrt(variance + static_cast<double>(epsilon)));
 }
 
-inline void computeScale(const float* variance, float epsilon, std::size_t columns, float* s) {
-  for (std::size_t j = 0; j < columns; ++j) s[j] = scaleOf(static_cast<double>(variance[j]), epsilon);
-}
+void computeScale(const float* variance, float epsilon, std::size_t columns, float* s);
 
 /// Means and sums of squared deviations from them.
 struct Moments {
@@ -66,6 +64,8 @@ class ColumnMoments {
   double squares(std::size_t j) const { return all_.squares[j]; }
   /// Of no rows it is 0, as every empty sum.
   double variance(std::size_t j) const { return count_ > 0 ? all_.squares[j] / count_ : 0; }
+  /// Those of all columns.
+  void store(float* mean, float* variance) const;
 
  private:
   Moments ofBlock(std::size_t rowBlock, std::size_t column) const {
