@@ -46,22 +46,29 @@ struct Columns {
   std::size_t begin(std::size_t panel) const { return panels.begin(panel) * hn::Lanes(FloatTag()); }
 };
 
-/// One panel of the weights over one inner block.
-void packPanel(const CorrelationJob& job, const InnerBlock& block, const Columns& task, std::size_t panel) {
+/// One panel of the weights over a part of an inner block.
+void packPanel(const CorrelationJob& job, const InnerBlock& block, const Columns& task, std::size_t panel,
+               BlockRange part) {
   const Correlation& correlation = *job.correlation;
   const std::size_t lanes = hn::Lanes(FloatTag());
   const std::size_t first = task.first + task.begin(panel), vectors = task.panels.size(panel);
   const std::size_t columns = std::min(vectors * lanes, correlation.result.channels - first);
   const EvenParts one(vectors, kTileVectors);
-  float* to = job.packed + block.inner.begin * job.vectors * lanes + first * block.inner.size();
+  float* const packed = job.packed + block.inner.begin * job.vectors * lanes + first * block.inner.size();
+  std::size_t before = 0;  // in other segments
   for (const Segment& segment : block.right) {
-    const float* const from = correlation.weights + segment.offset + first * correlation.columnStride;
-    if (correlation.channelStride == 1) {
-      gemm::packRightPanelsTransposed(from, correlation.columnStride, segment.length, columns, one, to);
-    } else {
-      gemm::packRightPanels(from, correlation.channelStride, segment.length, columns, one, to);
+    const std::size_t begin = std::max(before, part.begin), end = std::min(before + segment.length, part.end);
+    if (begin < end) {
+      const float* const from = correlation.weights + segment.offset + (begin - before) * correlation.channelStride +
+                                first * correlation.columnStride;
+      float* const to = packed + begin * vectors * lanes;
+      if (correlation.channelStride == 1) {
+        gemm::packRightPanelsTransposed(from, correlation.columnStride, end - begin, columns, one, to);
+      } else {
+        gemm::packRightPanels(from, correlation.channelStride, end - begin, columns, one, to);
+      }
     }
-    to += segment.length * vectors * lanes;
+    before += segment.length;
   }
 }
 
@@ -103,9 +110,14 @@ void packDots(const CorrelationJob& job) {
 void pack(const CorrelationJob& job, std::size_t index) {
   if (job.correlation->depthwise) return packTaps(job);
   if (job.dots) return packDots(job);
-  const std::size_t block = index % job.blocks.size(), panel = index / job.blocks.size() % job.panels;
-  const Columns columns(job, job.columns[index / job.blocks.size() / job.panels]);
-  if (panel < columns.panels.count()) packPanel(job, job.blocks[block], columns, panel);
+  const std::size_t parts = job.partsOfBlock(), blocks = job.blocks.size();
+  const std::size_t panel = index / parts / blocks % job.panels;
+  const InnerBlock& block = job.blocks[index / parts % blocks];
+  const Columns columns(job, job.columns[index / parts / blocks / job.panels]);
+  const BlockSplit split(block.inner.size(), kInnerPackedTogether);
+  if (panel < columns.panels.count() && index % parts < split.count()) {
+    packPanel(job, block, columns, panel, split[index % parts]);
+  }
 }
 
 /// Output pixels of a task, as a walk over images, rows and columns.

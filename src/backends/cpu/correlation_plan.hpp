@@ -16,6 +16,9 @@ inline constexpr std::size_t kFloatsInCaches = 256 * 1024;
 /// before the next, and they stay in L2 meanwhile.
 inline constexpr std::size_t kMostRows = 384;
 
+/// Inner indices of the weights that one task packs, so that small weights have tasks for many threads.
+inline constexpr std::size_t kInnerPackedTogether = 96;
+
 /// So few columns that would leave most of a vector unused are multiplied along the inner index instead.
 inline constexpr std::size_t kMostDotColumns = 4;
 
@@ -45,7 +48,13 @@ struct CorrelationJob {
   std::vector<std::size_t> taps;     // their weights, for one column
 
   std::size_t tasks() const { return rows.count() * columns.count(); }
-  std::size_t packings() const { return correlation->depthwise ? 1 : blocks.size() * columns.count() * panels; }
+  /// A block is packed in so many parts at most.
+  std::size_t partsOfBlock() const {
+    return dots ? 1 : BlockSplit(blocks.front().inner.size(), kInnerPackedTogether).count();
+  }
+  std::size_t packings() const {
+    return correlation->depthwise ? 1 : partsOfBlock() * blocks.size() * columns.count() * panels;
+  }
 };
 
 /// The neuron is one that the register tile applies itself.
