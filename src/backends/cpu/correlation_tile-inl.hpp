@@ -190,7 +190,7 @@ void computeDots(const Tile& tile) {
 
 template <std::size_t kRows, std::size_t kColumns>
 constexpr TileFunction dotFunctionFor() {
-  if constexpr (kRows > dotRows(kColumns)) {
+  if constexpr (kRows > dotRows(kColumns) || 2 * kColumns > hn::MaxLanes(FloatTag())) {
     return nullptr;
   } else {
     return &computeDots<kRows, kColumns>;
@@ -203,7 +203,7 @@ constexpr auto makeDotFunctions(std::index_sequence<kIndex...>) {
       dotFunctionFor<kIndex / kMostDotColumns + 1, kIndex % kMostDotColumns + 1>()...};
 }
 
-/// By rows, at most dotRows(columns), and columns, each at least one.
+/// By rows, at most dotRows(columns), and columns, each at least one and at most half a vector.
 inline TileFunction dotFunction(std::size_t rows, std::size_t columns) {
   static constexpr auto kFunctions = makeDotFunctions(std::make_index_sequence<8 * kMostDotColumns>());
   return kFunctions[(rows - 1) * kMostDotColumns + columns - 1];
