@@ -34,8 +34,9 @@ using cpu::HWY_NAMESPACE::FloatTag;
 using cpu::HWY_NAMESPACE::FloatVector;
 using cpu::HWY_NAMESPACE::loadSome;
 using cpu::HWY_NAMESPACE::storeSome;
-using gemm::kTileRows;
-using gemm::kTileVectors;
+
+inline constexpr std::size_t kTileRows = gemm::kWideTileRows;
+inline constexpr std::size_t kTileVectors = gemm::kWideTileVectors;
 
 TileShape tileShape() { return {kTileRows, kTileVectors, hn::Lanes(FloatTag())}; }
 

@@ -110,8 +110,10 @@ void divide(GradientJob& job, const TileShape& tile, unsigned threads) {
   const std::size_t most = threads == 1 ? 1 : ceilingQuotient(kMostRounds * threads, std::max<std::size_t>(slices, 1));
   double leastCycles = std::numeric_limits<double>::infinity();
   for (std::size_t inParts = 1; inParts <= std::min(most, parts); ++inParts) {
-    for (std::size_t inColumns = 1; inColumns <= std::min(most / inParts, job.vectors); ++inColumns) {
-      const auto shares = BlockSplit::inAtMost(inParts, parts), columns = BlockSplit::inAtMost(inColumns, job.vectors);
+    for (std::size_t inColumns = 1; inColumns <= std::min(most / inParts, ceilingQuotient(job.vectors, tile.vectors));
+         ++inColumns) {
+      const auto shares = BlockSplit::inAtMost(inParts, parts),
+                 columns = BlockSplit::inAtMost(inColumns, job.vectors, tile.vectors);
       const auto partsOfTask = static_cast<double>(shares[0].size()), vectors = static_cast<double>(columns[0].size());
       const double cycles = partsOfTask * perPart(job.rows) * vectors * kCyclesPerTileStep +
                             partsOfTask * perPart(gradient.source.channels) * pixels * kCyclesPerElement +

@@ -34,12 +34,12 @@ using cpu::HWY_NAMESPACE::loadSome;
 using cpu::HWY_NAMESPACE::storeSome;
 using MathOps = math::HWY_NAMESPACE::VectorOps<FloatTag>;
 
-/// With registers for it, four vectors side by side: results often have as many columns, and in six rows they need
-/// fewer loads for a product than three in eight rows.
-inline constexpr std::size_t kTileVectors = gemm::kTileVectors == 3 ? 4 : gemm::kTileVectors;
+inline constexpr std::size_t kTileVectors = gemm::kWideTileVectors;
 
 /// By vectors.
-constexpr std::size_t tileRows(std::size_t vectors) { return vectors > gemm::kTileVectors ? 6 : gemm::kTileRows; }
+constexpr std::size_t tileRows(std::size_t vectors) {
+  return vectors > gemm::kTileVectors ? gemm::kWideTileRows : gemm::kTileRows;
+}
 
 /// Rows of a tile of few columns that are multiplied along the inner index.
 constexpr std::size_t dotRows(std::size_t columns) {

@@ -39,6 +39,10 @@ inline constexpr std::size_t kTileRows = 6;
 inline constexpr std::size_t kTileVectors = 2;
 #endif
 
+// Where columns mostly come in fours, as in convolutions: as many sums, for which fewer loads do.
+inline constexpr std::size_t kWideTileRows = 6;
+inline constexpr std::size_t kWideTileVectors = kTileVectors == 3 ? 4 : kTileVectors;
+
 /// Memory that will be wanted after the present block: rows of 2^logLines cache lines.
 struct Upcoming {
   const char* next;
