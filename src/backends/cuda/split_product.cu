@@ -33,12 +33,17 @@ constexpr unsigned kStages = 4;           // that are loaded ahead
 constexpr unsigned kBlocksOfCluster = 2;  // one above the other: they share the tile of the right factor
 constexpr unsigned kConsumers = 2;        // warp groups that multiply, 64 rows each
 [[maybe_unused]] constexpr unsigned kConsumerRows = kTile / kConsumers;
-constexpr unsigned kThreads = (1 + kConsumers) * 128;
+static_assert(kConsumers == 2 && kBlocksOfCluster == 2);  // each has, and each brings, one half of a tile
+constexpr unsigned kWarps = 4;                            // of a warp group
+constexpr unsigned kThreads = (1 + kConsumers) * kWarps * 32;
 constexpr unsigned kPartBytes = kTile * kDepth * sizeof(__nv_bfloat16);
 
+constexpr unsigned kHalf = kTile / 2;  // rows that the copy engine brings at a time
+constexpr unsigned kHalfBytes = kPartBytes / 2;
+
 struct Stage {
-  std::byte left[kParts][kPartBytes];
-  std::byte right[kParts][kPartBytes];
+  std::byte left[kConsumers][kParts][kHalfBytes];
+  std::byte right[kParts][2][kHalfBytes];
 };
 
 struct SharedMemory {
@@ -51,24 +56,19 @@ constexpr std::size_t kSharedBytes = sizeof(SharedMemory) + kSharedAlignment;
 
 // --- the parts ---
 
-/// A factor in parts: [part][row][term], the terms of a row side by side, whatever the factor was stored like.
+using hopper::Tile;
+
+/// A factor in parts, each of them stored as the factor is: [part][row][column].
 struct Parts {
   __nv_bfloat16* data = nullptr;
   std::size_t rows = 0;
-  std::size_t terms = 0;
+  std::size_t columns = 0;
   std::size_t rowElements = 0;  // whole packs of 16 bytes
   std::size_t partElements = 0;
 };
 
-Parts makeParts(std::size_t rows, std::size_t terms, Context& context) {
-  Parts parts{.rows = rows, .terms = terms, .rowElements = (terms + 7) / 8 * 8};
-  parts.partElements = rows * parts.rowElements;
-  parts.data = context.scratch<__nv_bfloat16>(kParts * parts.partElements);
-  return parts;
-}
-
 /// Stores eight neighbours in parts.
-__device__ void storeParts(const Parts& parts, std::size_t row, std::size_t term, const float (&values)[8]) {
+__device__ void storeParts(const Parts& parts, std::size_t row, std::size_t column, const float (&values)[8]) {
   __align__(16) __nv_bfloat16 part[kParts][8];
 #pragma unroll
   for (int n = 0; n < 8; ++n) {
@@ -77,91 +77,40 @@ __device__ void storeParts(const Parts& parts, std::size_t row, std::size_t term
     part[1][n] = __float2bfloat16_rn(rest);
     part[2][n] = __float2bfloat16_rn(rest - __bfloat162float(part[1][n]));
   }
-  __nv_bfloat16* const to = parts.data + row * parts.rowElements + term;
+  __nv_bfloat16* const to = parts.data + row * parts.rowElements + column;
 #pragma unroll
   for (unsigned p = 0; p < kParts; ++p) {
     *reinterpret_cast<uint4*>(to + p * parts.partElements) = *reinterpret_cast<const uint4*>(part[p]);
   }
 }
 
-/// For factors whose rows are those of the parts: eight terms a thread.
+/// Eight neighbours a thread.
 __global__ void splitKernel(MatrixView factor, Parts parts) {
   waitForFormer();
   const std::size_t packs = parts.rowElements / 8;
   const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
   for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < parts.rows * packs;
        i += std::size_t{gridDim.x} * blockDim.x) {
-    const std::size_t row = i / packs, term = i % packs * 8;
-    const auto* const from = reinterpret_cast<const float*>(factor.data + row * factor.rowBytes) + term;
+    const std::size_t row = i / packs, column = i % packs * 8;
+    const auto* const from = reinterpret_cast<const float*>(factor.data + row * factor.rowBytes) + column;
     float values[8];
-    if (isAligned && term + 8 <= parts.terms) {
+    if (isAligned && column + 8 <= parts.columns) {
       *reinterpret_cast<float4*>(values) = __ldcs(reinterpret_cast<const float4*>(from));
       *reinterpret_cast<float4*>(values + 4) = __ldcs(reinterpret_cast<const float4*>(from) + 1);
     } else {
 #pragma unroll
-      for (unsigned n = 0; n < 8; ++n) values[n] = term + n < parts.terms ? from[n] : 0;
+      for (unsigned n = 0; n < 8; ++n) values[n] = column + n < parts.columns ? from[n] : 0;
     }
-    storeParts(parts, row, term, values);
+    storeParts(parts, row, column, values);
   }
 }
 
-constexpr unsigned kTransposedTile = 64;
-
-/// For factors whose columns are the rows of the parts: blocks of 256 threads turn tiles of 64 x 64 in shared memory.
-__global__ void __launch_bounds__(256) splitTransposedKernel(MatrixView factor, Parts parts) {
-  waitForFormer();
-  __shared__ float tile[kTransposedTile][kTransposedTile + 1];
-  const std::size_t firstRow = std::size_t{blockIdx.x} * kTransposedTile;
-  const std::size_t firstTerm = std::size_t{blockIdx.y} * kTransposedTile;
-  const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
-  constexpr unsigned kLoads = kTransposedTile * kTransposedTile / 4 / 256;
-  float4 loaded[kLoads];
-#pragma unroll
-  for (unsigned n = 0; n < kLoads; ++n) {
-    const unsigned term = threadIdx.x / 16 + n * 16, row = threadIdx.x % 16 * 4;
-    const auto* const from =
-        reinterpret_cast<const float*>(factor.data + (firstTerm + term) * factor.rowBytes) + firstRow + row;
-    const bool isThere = firstTerm + term < parts.terms;
-    if (isThere && isAligned && firstRow + row + 4 <= parts.rows) {
-      loaded[n] = __ldcs(reinterpret_cast<const float4*>(from));
-    } else {
-      const auto element = [&](unsigned c) { return isThere && firstRow + row + c < parts.rows ? from[c] : 0; };
-      loaded[n] = {element(0), element(1), element(2), element(3)};
-    }
-  }
-#pragma unroll
-  for (unsigned n = 0; n < kLoads; ++n) {
-    float* const to = &tile[threadIdx.x / 16 + n * 16][threadIdx.x % 16 * 4];
-    to[0] = loaded[n].x;
-    to[1] = loaded[n].y;
-    to[2] = loaded[n].z;
-    to[3] = loaded[n].w;
-  }
-  __syncthreads();
-  constexpr unsigned kPacks = kTransposedTile / 8;
-#pragma unroll
-  for (unsigned i = threadIdx.x; i < kTransposedTile * kPacks; i += 256) {
-    const unsigned row = i / kPacks, term = i % kPacks * 8;  // eight threads write 128 bytes side by side
-    if (firstRow + row >= parts.rows || firstTerm + term >= parts.rowElements) continue;
-    float values[8];
-#pragma unroll
-    for (unsigned n = 0; n < 8; ++n) values[n] = tile[term + n][row];
-    storeParts(parts, firstRow + row, firstTerm + term, values);
-  }
-}
-
-/// `isTransposed`: the terms of a row of the parts lie below each other in the factor.
-Parts split(const MatrixView& factor, bool isTransposed, Context& context) {
-  if (isTransposed) {
-    const Parts parts = makeParts(factor.columns, factor.rows, context);
-    context.launchEarly(splitTransposedKernel,
-                        dim3(blocksFor(parts.rows, kTransposedTile), blocksFor(parts.terms, kTransposedTile)), 256,
-                        factor, parts);
-    return parts;
-  }
-  const Parts parts = makeParts(factor.rows, factor.columns, context);
+Parts split(const MatrixView& factor, Context& context) {
+  Parts parts{.rows = factor.rows, .columns = factor.columns, .rowElements = (factor.columns + 7) / 8 * 8};
+  parts.partElements = parts.rows * parts.rowElements;
+  parts.data = context.scratch<__nv_bfloat16>(kParts * parts.partElements);
   const std::size_t most = static_cast<std::size_t>(context.multiprocessors) * 16;
-  context.launchEarly(splitKernel, blocksFor(parts.rows * parts.rowElements / 8, 256, most), 256, factor, parts);
+  context.launchEarly(splitKernel, blocksFor(parts.partElements / 8, 256, most), 256, factor, parts);
   return parts;
 }
 
@@ -211,51 +160,74 @@ __device__ float finished(const Product& p, float sum, std::size_t j) {
 }
 
 /// One thread brings the stages of all tiles of its block, and half of the right factor's for both blocks.
+template <Tile kLeft, Tile kRight>
 __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const Schedule& schedule,
                         SharedMemory& shared, unsigned rank) {
-  constexpr unsigned kShare = kTile / kBlocksOfCluster;  // rows of the right factor that a block brings
   constexpr auto kAll = static_cast<std::uint16_t>((1u << kBlocksOfCluster) - 1);
   unsigned count = 0;  // of stages so far
   for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
     const uint2 place = placeOf(schedule, step);
     const auto row = static_cast<int>((place.x * kBlocksOfCluster + rank) * kTile);
-    const auto column = static_cast<int>(place.y * kTile + rank * kShare);
+    const auto column = static_cast<int>(place.y * kTile + rank * kHalf);
     for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
       const unsigned s = count % kStages;
       Stage& stage = shared.stages[s];
       hopper::waitFor(shared.empty[s], count / kStages % 2 ^ 1);
       hopper::arriveExpecting(shared.full[s], sizeof(Stage));
       const auto term = static_cast<int>(k * kDepth);
-      hopper::copyBox(stage.left, left, shared.full[s], term, row, 0);
+      for (unsigned half = 0; half < kConsumers; ++half) {
+        const int first = row + static_cast<int>(half * kHalf);
+        const int2 corner = kLeft == Tile::termsSideBySide ? int2{term, first} : int2{first, term};
+        hopper::copyBox(stage.left[half], left, shared.full[s], corner.x, corner.y, 0);
+      }
+      const int2 corner = kRight == Tile::termsSideBySide ? int2{term, column} : int2{column, term};
       for (unsigned p = 0; p < kParts; ++p) {
-        hopper::copyBoxToAll(stage.right[p] + rank * (kPartBytes / kBlocksOfCluster), right, shared.full[s], term,
-                             column, static_cast<int>(p), kAll);
+        hopper::copyBoxToAll(stage.right[p][rank], right, shared.full[s], corner.x, corner.y, static_cast<int>(p),
+                             kAll);
       }
     }
   }
 }
 
-/// The parts of a stage as a consumer multiplies them.
-struct Factors {
-  std::uint64_t left[kParts], right[kParts];
+/// The parts of a stage as a consumer multiplies them: its rows of the left factor in registers, since shared memory
+/// would be too slow to give them again for each of the products.
+template <Tile kLeft, Tile kRight>
+class Factors {
+ public:
+  __device__ Factors(const SharedMemory& shared, unsigned consumer)
+      : firstRight_(hopper::describeAddress<kRight, kHalfBytes>(shared.stages[0].right)) {
+#pragma unroll
+    for (unsigned n = 0; n < kSteps; ++n) {
+      firstLeft_[n] = hopper::rowsAddress<kLeft>(shared.stages[0].left[consumer], threadIdx.x / 32 % 4 * 16, n * 16);
+    }
+  }
 
-  __device__ Factors(const Stage& stage, unsigned consumer) {
-    constexpr unsigned kRowBytes = kDepth * sizeof(__nv_bfloat16);
+  __device__ void load(unsigned stage) {
 #pragma unroll
     for (unsigned part = 0; part < kParts; ++part) {
-      left[part] = hopper::describeTile(stage.left[part] + consumer * kConsumerRows * kRowBytes);
-      right[part] = hopper::describeTile(stage.right[part]);
+#pragma unroll
+      for (unsigned n = 0; n < kSteps; ++n) {
+        hopper::loadRows<kLeft>(left_[part][n], firstLeft_[n] + stage * sizeof(Stage) + part * kHalfBytes);
+      }
     }
+    right_ = firstRight_ + stage * hopper::describeDistance(sizeof(Stage));
   }
 
   /// sum = or += the product of two parts.
-  __device__ void multiply(float (&sum)[64], unsigned leftPart, unsigned rightPart, bool isFirst) const {
+  __device__ void multiply(float (&sum)[64], unsigned leftPart, unsigned rightPart, bool isAdded) const {
 #pragma unroll
-    for (unsigned n = 0; n < kDepth / 16; ++n) {
-      hopper::multiplyTiles(sum, left[leftPart] + n * hopper::kNextColumns, right[rightPart] + n * hopper::kNextColumns,
-                            !isFirst || n > 0);
+    for (unsigned n = 0; n < kSteps; ++n) {
+      const std::uint32_t right = right_ + rightPart * hopper::describeDistance(kPartBytes);
+      hopper::multiplyTiles<kRight>(sum, left_[leftPart][n], right + n * hopper::kNextTerms<kRight>, isAdded || n > 0);
     }
   }
+
+ private:
+  static constexpr unsigned kSteps = kDepth / 16;
+  std::uint32_t firstLeft_[kSteps];
+  std::uint32_t firstRight_;
+  std::uint32_t left_[kParts][kSteps][4];
+  std::uint32_t right_ = 0;
 };
 
 /// sum += addend; what rounding takes away remains in the addend (Dekker's fast two-sum). In assembly, as the compiler
@@ -272,34 +244,40 @@ __device__ inline void addExactly(float& sum, float& addend) {
       : "+f"(sum), "+f"(addend));
 }
 
-/// What a warp group knows of its rows of a tile: their sums are sum + rest.
+/// What a warp group knows of its rows of a tile: when nothing is under way, their sums are sum + rest.
 struct Sums {
   float sum[64] = {};
   float rest[64] = {};
-  float leading[64];
+  float leading[64] = {};
 
-  /// Adds a stage. Calls f when tensor cores have done half of it: what they get then joins without a gap.
-  template <class F>
-  __device__ void add(const Factors& factors, bool isFirst, const F& f) {
+  /// Begins to add a stage. Calls f when tensor cores have done half of it; they do the other half while the leading
+  /// products are added.
+  template <class Factors, class F>
+  __device__ void begin(const Factors& factors, const F& f) {
     hopper::beginProducts();
-    factors.multiply(rest, 0, 2, isFirst);  // from the smallest on
-    factors.multiply(rest, 2, 0, false);
-    factors.multiply(rest, 1, 1, false);
+    factors.multiply(leading, 0, 0, false);
+    factors.multiply(rest, 0, 2, true);  // from the smallest on
+    factors.multiply(rest, 2, 0, true);
     hopper::endProducts();
-    factors.multiply(rest, 0, 1, false);
-    factors.multiply(rest, 1, 0, false);
-    factors.multiply(leading, 0, 0, true);
+    factors.multiply(rest, 1, 1, true);
+    factors.multiply(rest, 0, 1, true);
+    factors.multiply(rest, 1, 0, true);
     hopper::endProducts();
     hopper::waitForProducts<1>();
-    f();
-    hopper::waitForProducts<0>();
-    hopper::keepInOrder(rest);
     hopper::keepInOrder(leading);
+    f();
 #pragma unroll
-    for (int n = 0; n < 64; ++n) {
-      addExactly(sum[n], leading[n]);
-      rest[n] += leading[n];
-    }
+    for (int n = 0; n < 64; ++n) addExactly(sum[n], leading[n]);
+  }
+
+  /// Ends what has begun, if anything has. Calls f as soon as it has.
+  template <class F>
+  __device__ void end(const F& f) {
+    hopper::waitForProducts<0>();
+    f();
+    hopper::keepInOrder(rest);
+#pragma unroll
+    for (int n = 0; n < 64; ++n) rest[n] += leading[n];
   }
 
   /// Leaves in the rest what a float cannot hold of the sum: truncation does the less harm the smaller it is.
@@ -343,28 +321,39 @@ __device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row
 
 constexpr unsigned kStagesOfRest = 8;  // in which tensor cores add up the small products
 
-/// A warp group computes its rows of every tile of its block. Tensor cores work for one while the other one adds.
+/// A warp group computes its rows of every tile of its block.
+template <Tile kLeft, Tile kRight>
 __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  const unsigned ownTurn = 1 + consumer, otherTurn = 2 - consumer;
-  if (consumer == 1) hopper::passTurn(otherTurn);
+  Factors<kLeft, kRight> factors(shared, consumer);
+  const bool isReleaser = thread % 32 < kBlocksOfCluster;  // one of each warp for each block
+  const std::uint32_t firstEmpty = hopper::sameAddressIn(thread % kBlocksOfCluster, shared.empty);
+  const auto release = [&](unsigned stage, bool isRead) {
+    hopper::arriveAt(firstEmpty + stage % kStages * sizeof(shared.empty[0]), isRead && isReleaser);
+  };
+  const auto waitForStage = [&](unsigned stage) { hopper::waitFor(shared.full[stage % kStages], stage / kStages % 2); };
   unsigned count = 0;  // of stages so far
   for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
     Sums sums;
+    waitForStage(count);
     for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
-      const unsigned s = count % kStages;
-      hopper::waitFor(shared.full[s], count / kStages % 2);
-      hopper::waitForTurn(ownTurn);
-      sums.add(Factors(shared.stages[s], consumer), k == 0, [&] { hopper::passTurn(otherTurn); });
-      if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[s], thread);
-      if (k % kStagesOfRest == kStagesOfRest - 1) sums.normalize();
+      sums.end([&] {
+        factors.load(count % kStages);
+        release(count - 1, k > 0);
+      });
+      // A vote, so that the compiler knows that threads do not diverge.
+      if (__all_sync(~0u, k % kStagesOfRest == 0)) sums.normalize();
+      sums.begin(factors, [&] {
+        if (k + 1 < schedule.stages) waitForStage(count + 1);
+      });
     }
+    sums.end([] {});
+    release(count - 1, true);
     sums.normalize();
     const uint2 place = placeOf(schedule, step);
     const unsigned row = (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
     writeTile(p, sums.sum, row + thread / 32 * 16 + thread % 32 / 4, place.y * kTile + thread % 4 * 2);
   }
-  if (consumer == 0) hopper::waitForTurn(ownTurn);  // what the other one passed on last
 }
 
 #endif
@@ -385,6 +374,7 @@ __device__ const bool kHasProduct =
 #define METALLOID_CLUSTER __cluster_dims__(kBlocksOfCluster, 1, 1)
 #endif
 
+template <Tile kLeft, Tile kRight>
 __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
     splitProductKernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
                        const __grid_constant__ Product p, Schedule schedule) {
@@ -396,7 +386,7 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (unsigned s = 0; s < kStages; ++s) {
       hopper::makeBarrier(shared.full[s], 1);
-      hopper::makeBarrier(shared.empty[s], kBlocksOfCluster * kConsumers);
+      hopper::makeBarrier(shared.empty[s], kBlocksOfCluster * kConsumers * kWarps);
     }
     hopper::publishBarriers();
   }
@@ -404,10 +394,10 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
   hopper::synchronizeCluster();
   if (threadIdx.x < 128) {
     hopper::giveRegisters<24>();
-    if (threadIdx.x == 0) produce(left, right, schedule, shared, rank);
+    if (threadIdx.x == 0) produce<kLeft, kRight>(left, right, schedule, shared, rank);
   } else {
     hopper::takeRegisters<240>();
-    consume(p, schedule, shared, rank);
+    consume<kLeft, kRight>(p, schedule, shared, rank);
   }
   hopper::synchronizeCluster();  // nobody leaves while the other block still writes to its memory
 #endif
@@ -415,8 +405,16 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
 
 #undef METALLOID_CLUSTER
 
-/// The parts as the copy engine sees them, in boxes of `rows` rows of one stage.
-CUtensorMap tensorOf(const Parts& parts, unsigned rows, unsigned partsOfBox) {
+using Kernel = decltype(&splitProductKernel<Tile::termsSideBySide, Tile::termsSideBySide>);
+
+Kernel kernelFor(Tile left, Tile right) {
+  constexpr Tile kTerms = Tile::termsSideBySide, kRows = Tile::rowsSideBySide;
+  if (left == kTerms) return right == kTerms ? splitProductKernel<kTerms, kTerms> : splitProductKernel<kTerms, kRows>;
+  return right == kTerms ? splitProductKernel<kRows, kTerms> : splitProductKernel<kRows, kRows>;
+}
+
+/// The parts as the copy engine sees them, in boxes of half a tile of one stage.
+CUtensorMap tensorOf(const Parts& parts, Tile tile, unsigned partsOfBox) {
   using Encode = decltype(&cuTensorMapEncodeTiled);
   static const auto encode = [] {
     void* function = nullptr;
@@ -425,13 +423,14 @@ CUtensorMap tensorOf(const Parts& parts, unsigned rows, unsigned partsOfBox) {
           "The driver knows no tensor copies");
     return reinterpret_cast<Encode>(function);
   }();
-  const cuuint64_t sizes[] = {parts.terms, parts.rows, kParts};
+  const bool isTurned = tile == Tile::rowsSideBySide;
+  const cuuint64_t sizes[] = {parts.columns, parts.rows, kParts};
   const cuuint64_t strides[] = {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)};
-  const cuuint32_t box[] = {kDepth, rows, partsOfBox}, steps[] = {1, 1, 1};
+  const cuuint32_t box[] = {isTurned ? kHalf : kDepth, isTurned ? kDepth : kHalf, partsOfBox}, steps[] = {1, 1, 1};
   CUtensorMap map;
   if (encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, parts.data, sizes, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
+             CU_TENSOR_MAP_INTERLEAVE_NONE, isTurned ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
     throw Failure(Status::Code::device, "A product was not set up", "the driver refused a tensor");
   }
   return map;
@@ -503,15 +502,17 @@ void runSplitProduct(const Product& product, Context& context) {
   const ScratchMark mark(context);
   Product p = product;
   p.neuron = {};  // in a pass of its own
-  const Parts left = split(p.left, p.transposeLeft, context);
-  const Parts right = split(p.right, !p.transposeRight, context);
+  const Parts left = split(p.left, context), right = split(p.right, context);
   const Schedule schedule = scheduleOf(p);
-  check(cudaFuncSetAttribute(splitProductKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "A kernel cannot be set up");
   const unsigned clusters =
       std::min(schedule.count(), static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster);
-  context.launchWith({.sharedBytes = kSharedBytes}, splitProductKernel, clusters * kBlocksOfCluster, kThreads,
-                     tensorOf(left, kTile, kParts), tensorOf(right, kTile / kBlocksOfCluster, 1), p, schedule);
+  const Tile leftTile = p.transposeLeft ? Tile::rowsSideBySide : Tile::termsSideBySide;
+  const Tile rightTile = p.transposeRight ? Tile::termsSideBySide : Tile::rowsSideBySide;
+  const auto kernel = kernelFor(leftTile, rightTile);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "A kernel cannot be set up");
+  context.launchWith({.sharedBytes = kSharedBytes}, kernel, clusters * kBlocksOfCluster, kThreads,
+                     tensorOf(left, leftTile, kParts), tensorOf(right, rightTile, 1), p, schedule);
   if (product.neuron.type == CNNNeuronType::none) return;
   forEachElement(context, extentOf(product.result), [product] __device__(std::size_t k, std::size_t i, std::size_t j) {
     const auto z = static_cast<float>(at(product.result, k, i, j));
