@@ -95,6 +95,18 @@ __device__ inline void copyBoxToAll(void* to, const CUtensorMap& tensor, std::ui
       : "memory");
 }
 
+/// Copies channels of one tap of neighbouring patches: c, x, y and n of the first patch's corner, and the distance of
+/// the tap from there.
+__device__ inline void copyPatches(void* to, const CUtensorMap& tensor, std::uint64_t& barrier, int c, int x, int y,
+                                   int n, int tapX, int tapY) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(sharedAddress(to)),
+      "l"(&tensor), "r"(sharedAddress(&barrier)), "r"(c), "r"(x), "r"(y), "r"(n), "h"(static_cast<std::uint16_t>(tapX)),
+      "h"(static_cast<std::uint16_t>(tapY))
+      : "memory");
+}
+
 // --- products of tiles ---
 
 /// How a tile of 16-bit numbers lies in shared memory: the terms of a row side by side, 32 of them with the copy

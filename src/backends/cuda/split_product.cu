@@ -1,8 +1,6 @@
 #include "backends/cuda/elements.cuh"
 #include "backends/cuda/hopper.cuh"
-#include "backends/cuda/products.hpp"
-
-#include <cuda.h>
+#include "backends/cuda/split_product.cuh"
 
 #include <cfloat>
 #include <cstdlib>
@@ -26,7 +24,7 @@
 namespace metalloid::cuda {
 namespace {
 
-constexpr unsigned kParts = 3;
+constexpr unsigned kParts = SplitParts::kParts;
 constexpr unsigned kTile = 128;           // rows and columns of the result that a block computes at a time
 constexpr unsigned kDepth = 32;           // terms of a stage: rows of 64 bytes, the width of the swizzle
 constexpr unsigned kStages = 4;           // that are loaded ahead
@@ -54,135 +52,109 @@ struct SharedMemory {
 constexpr std::size_t kSharedAlignment = 1024;  // of tiles with the swizzle
 constexpr std::size_t kSharedBytes = sizeof(SharedMemory) + kSharedAlignment;
 
-// --- the parts ---
-
-using hopper::Tile;
-
-/// A factor in parts, each of them stored as the factor is: [part][row][column].
-struct Parts {
-  __nv_bfloat16* data = nullptr;
-  std::size_t rows = 0;
-  std::size_t columns = 0;
-  std::size_t rowElements = 0;  // whole packs of 16 bytes
-  std::size_t partElements = 0;
-};
-
-/// Stores eight neighbours in parts.
-__device__ void storeParts(const Parts& parts, std::size_t row, std::size_t column, const float (&values)[8]) {
-  __align__(16) __nv_bfloat16 part[kParts][8];
-#pragma unroll
-  for (int n = 0; n < 8; ++n) {
-    part[0][n] = __float2bfloat16_rn(values[n]);
-    const float rest = values[n] - __bfloat162float(part[0][n]);  // exact, as is the next
-    part[1][n] = __float2bfloat16_rn(rest);
-    part[2][n] = __float2bfloat16_rn(rest - __bfloat162float(part[1][n]));
-  }
-  __nv_bfloat16* const to = parts.data + row * parts.rowElements + column;
-#pragma unroll
-  for (unsigned p = 0; p < kParts; ++p) {
-    *reinterpret_cast<uint4*>(to + p * parts.partElements) = *reinterpret_cast<const uint4*>(part[p]);
-  }
-}
-
-/// Eight neighbours a thread.
-__global__ void splitKernel(MatrixView factor, Parts parts) {
-  waitForFormer();
-  const std::size_t packs = parts.rowElements / 8;
-  const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < parts.rows * packs;
-       i += std::size_t{gridDim.x} * blockDim.x) {
-    const std::size_t row = i / packs, column = i % packs * 8;
-    const auto* const from = reinterpret_cast<const float*>(factor.data + row * factor.rowBytes) + column;
-    float values[8];
-    if (isAligned && column + 8 <= parts.columns) {
-      *reinterpret_cast<float4*>(values) = __ldcs(reinterpret_cast<const float4*>(from));
-      *reinterpret_cast<float4*>(values + 4) = __ldcs(reinterpret_cast<const float4*>(from) + 1);
-    } else {
-#pragma unroll
-      for (unsigned n = 0; n < 8; ++n) values[n] = column + n < parts.columns ? from[n] : 0;
-    }
-    storeParts(parts, row, column, values);
-  }
-}
-
-Parts split(const MatrixView& factor, Context& context) {
-  Parts parts{.rows = factor.rows, .columns = factor.columns, .rowElements = (factor.columns + 7) / 8 * 8};
-  parts.partElements = parts.rows * parts.rowElements;
-  parts.data = context.scratch<__nv_bfloat16>(kParts * parts.partElements);
-  const std::size_t most = static_cast<std::size_t>(context.multiprocessors) * 16;
-  context.launchEarly(splitKernel, blocksFor(parts.partElements / 8, 256, most), 256, factor, parts);
-  return parts;
-}
-
 // --- the product ---
 
-/// What the blocks share among them: pairs of tiles.
+/// What the blocks share among them: pairs of tiles, and slices of their terms.
 struct Schedule {
   unsigned pairs;    // rows of pairs of tiles
   unsigned columns;  // columns of tiles
   unsigned stages;   // of each tile
+  unsigned slices = 1;
+  unsigned stagesOfSlice = 0;
+  unsigned stagesOfTap = 0;  // of the terms' taps, if they have any
 
-  __host__ __device__ unsigned count() const { return pairs * columns; }
+  __host__ __device__ unsigned tiles() const { return pairs * columns; }
+  __host__ __device__ unsigned count() const { return tiles() * slices; }
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/// The row of pairs and the column of a step. What is computed at once lies close together, and is shared by the L2
-/// cache.
-__device__ uint2 placeOf(const Schedule& schedule, unsigned step) {
+/// What a cluster does in a step.
+struct Step {
+  unsigned slice;
+  unsigned pair, column;          // of tiles
+  unsigned firstStage, endStage;  // of the slice
+};
+
+/// What is computed at once lies close together, and is shared by the L2 cache.
+__device__ Step stepOf(const Schedule& schedule, unsigned number) {
   constexpr unsigned kHeight = 8;
-  const unsigned group = step / (kHeight * schedule.columns), within = step % (kHeight * schedule.columns);
-  const unsigned height = min(kHeight, schedule.pairs - group * kHeight);
-  return {group * kHeight + within % height, within / height};
+  const unsigned slice = number / schedule.tiles(), tile = number % schedule.tiles();
+  const unsigned group = tile / (kHeight * schedule.columns), within = tile % (kHeight * schedule.columns);
+  const unsigned height = min(kHeight, schedule.pairs - group * kHeight), first = slice * schedule.stagesOfSlice;
+  return {slice, group * kHeight + within % height, within / height, first,
+          min(first + schedule.stagesOfSlice, schedule.stages)};
 }
 
+#endif
+
 /// One element as the plain product has it.
-__device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
-  const std::byte* left = p.left.data + (p.transposeLeft ? i * sizeof(float) : i * p.left.rowBytes);
-  const std::byte* right = p.right.data + (p.transposeRight ? j * p.right.rowBytes : j * sizeof(float));
-  const std::size_t leftStep = p.transposeLeft ? p.left.rowBytes : sizeof(float);
-  const std::size_t rightStep = p.transposeRight ? sizeof(float) : p.right.rowBytes;
-  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
+__device__ float plainElement(const SplitProduct& p, std::size_t i, std::size_t j) {
   float sum = 0;
 #pragma unroll 1
-  for (std::size_t t = 0; t < terms; ++t) {
-    sum = fmaf(*reinterpret_cast<const float*>(left), *reinterpret_cast<const float*>(right), sum);
-    left += leftStep;
-    right += rightStep;
-  }
+  for (std::size_t t = 0; t < p.left.terms; ++t) sum = fmaf(p.left.at(i, t), p.right.at(j, t), sum);
   return sum;
 }
 
 /// What becomes of the sum of an element of column j.
-__device__ float finished(const Product& p, float sum, std::size_t j) {
+__device__ float finished(const SplitProduct& p, float sum, std::size_t j) {
   const float z = static_cast<float>(p.alpha) * sum;
   return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
 }
 
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+/// Brings half a tile of the left factor: 64 rows from `row` on and the terms of a stage.
+template <Tile kLeft, bool kIsPatched>
+__device__ void bringLeft(std::byte (&to)[kParts][kHalfBytes], const CUtensorMap& left, std::uint64_t& full,
+                          const SplitProduct& p, unsigned row, unsigned stage) {
+  constexpr bool kIsTurned = kLeft == Tile::rowsSideBySide;
+  const unsigned term = stage * kDepth;
+  if constexpr (!kIsPatched) {
+    const int x = static_cast<int>(kIsTurned ? row : term), y = static_cast<int>(kIsTurned ? term : row);
+    hopper::copyBox(to, left, full, x, y, 0);
+  } else {
+    const PatchWalk& walk = p.left.patches;
+    // Beyond the last row, anything that is there.
+    const unsigned there = row < p.left.rows ? row : 0;
+    const PatchWalk::Corner corner = walk.corner(kIsTurned ? term : there);
+    const PatchWalk::Element element = walk.element(kIsTurned ? there : term);
+    for (unsigned part = 0; part < kParts; ++part) {
+      hopper::copyPatches(to[part], left, full, element.channel, corner.x, corner.y,
+                          corner.image + static_cast<int>(part) * walk.images, element.x, element.y);
+    }
+  }
+}
+
+/// Where a stage of the right factor begins in its matrix: column and row.
+template <Tile kRight>
+__device__ int2 rightCorner(const SplitProduct& p, const Schedule& schedule, unsigned column, unsigned stage) {
+  if (kRight == Tile::termsSideBySide) return {static_cast<int>(stage * kDepth), static_cast<int>(column)};
+  const unsigned tap = stage / schedule.stagesOfTap, within = stage % schedule.stagesOfTap;
+  const unsigned skipped = (p.right.reversedTaps - 1 - tap) * static_cast<unsigned>(p.right.rows);
+  return {static_cast<int>(skipped + column), static_cast<int>(within * kDepth)};
+}
+
 /// One thread brings the stages of all tiles of its block, and half of the right factor's for both blocks.
-template <Tile kLeft, Tile kRight>
-__device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const Schedule& schedule,
-                        SharedMemory& shared, unsigned rank) {
+template <Tile kLeft, Tile kRight, bool kIsPatched>
+__device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const SplitProduct& p,
+                        const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   constexpr auto kAll = static_cast<std::uint16_t>((1u << kBlocksOfCluster) - 1);
   unsigned count = 0;  // of stages so far
-  for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
-    const uint2 place = placeOf(schedule, step);
-    const auto row = static_cast<int>((place.x * kBlocksOfCluster + rank) * kTile);
-    const auto column = static_cast<int>(place.y * kTile + rank * kHalf);
-    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
+  for (unsigned n = blockIdx.x / kBlocksOfCluster; n < schedule.count(); n += gridDim.x / kBlocksOfCluster) {
+    const Step step = stepOf(schedule, n);
+    const unsigned row = (step.pair * kBlocksOfCluster + rank) * kTile, column = step.column * kTile + rank * kHalf;
+    for (unsigned k = step.firstStage; k < step.endStage; ++k, ++count) {
       const unsigned s = count % kStages;
       Stage& stage = shared.stages[s];
       hopper::waitFor(shared.empty[s], count / kStages % 2 ^ 1);
       hopper::arriveExpecting(shared.full[s], sizeof(Stage));
-      const auto term = static_cast<int>(k * kDepth);
       for (unsigned half = 0; half < kConsumers; ++half) {
-        const int first = row + static_cast<int>(half * kHalf);
-        const int2 corner = kLeft == Tile::termsSideBySide ? int2{term, first} : int2{first, term};
-        hopper::copyBox(stage.left[half], left, shared.full[s], corner.x, corner.y, 0);
+        bringLeft<kLeft, kIsPatched>(stage.left[half], left, shared.full[s], p, row + half * kHalf, k);
       }
-      const int2 corner = kRight == Tile::termsSideBySide ? int2{term, column} : int2{column, term};
-      for (unsigned p = 0; p < kParts; ++p) {
-        hopper::copyBoxToAll(stage.right[p][rank], right, shared.full[s], corner.x, corner.y, static_cast<int>(p),
+      const int2 corner = rightCorner<kRight>(p, schedule, column, k);
+      for (unsigned part = 0; part < kParts; ++part) {
+        hopper::copyBoxToAll(stage.right[part][rank], right, shared.full[s], corner.x, corner.y, static_cast<int>(part),
                              kAll);
       }
     }
@@ -287,28 +259,36 @@ struct Sums {
   }
 };
 
-/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns. Then computes again what is not finite.
-__device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row, unsigned column) {
-  const bool isAligned = (reinterpret_cast<std::uintptr_t>(p.result.data) | p.result.rowBytes) % sizeof(float2) == 0;
-  bool isFinite = true;
+/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns.
+template <class F>
+__device__ void writeTile(const MatrixView& result, const float (&sum)[64], unsigned row, unsigned column,
+                          const F& finish) {
+  const bool isAligned = (reinterpret_cast<std::uintptr_t>(result.data) | result.rowBytes) % sizeof(float2) == 0;
 #pragma unroll
   for (unsigned half = 0; half < 2; ++half) {
     const unsigned i = row + half * 8;
-    auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes);
+    auto* const to = reinterpret_cast<float*>(result.data + i * result.rowBytes);
 #pragma unroll
     for (unsigned n = 0; n < 16; ++n) {
       const unsigned j = column + n * 8;
       const float first = sum[4 * n + 2 * half], second = sum[4 * n + 2 * half + 1];
-      isFinite = isFinite && fabsf(first) <= FLT_MAX && fabsf(second) <= FLT_MAX;
-      if (i >= p.result.rows || j >= p.result.columns) continue;
-      if (isAligned && j + 1 < p.result.columns) {
-        *reinterpret_cast<float2*>(to + j) = {finished(p, first, j), finished(p, second, j + 1)};
+      if (i >= result.rows || j >= result.columns) continue;
+      if (isAligned && j + 1 < result.columns) {
+        *reinterpret_cast<float2*>(to + j) = {finish(first, j), finish(second, j + 1)};
       } else {
-        to[j] = finished(p, first, j);
-        if (j + 1 < p.result.columns) to[j + 1] = finished(p, second, j + 1);
+        to[j] = finish(first, j);
+        if (j + 1 < result.columns) to[j + 1] = finish(second, j + 1);
       }
     }
   }
+}
+
+/// The same, and computes again what is not finite.
+__device__ void writeResult(const SplitProduct& p, const float (&sum)[64], unsigned row, unsigned column) {
+  writeTile(p.result, sum, row, column, [&](float z, unsigned j) { return finished(p, z, j); });
+  bool isFinite = true;
+#pragma unroll
+  for (const float z : sum) isFinite = isFinite && fabsf(z) <= FLT_MAX;
   if (isFinite) return;
 #pragma unroll 1
   for (unsigned n = 0; n < 64; ++n) {
@@ -319,11 +299,19 @@ __device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row
   }
 }
 
+/// The sums of a slice of the terms.
+__device__ MatrixView sliceOf(const SplitProduct& p, unsigned slice) {
+  const std::size_t rowBytes = p.right.rows * sizeof(float);
+  MatrixView view{.rows = p.left.rows, .columns = p.right.rows, .rowBytes = rowBytes};
+  view.data = reinterpret_cast<std::byte*>(p.slices) + slice * view.rows * rowBytes;
+  return view;
+}
+
 constexpr unsigned kStagesOfRest = 8;  // in which tensor cores add up the small products
 
 /// A warp group computes its rows of every tile of its block.
 template <Tile kLeft, Tile kRight>
-__device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
+__device__ void consume(const SplitProduct& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
   Factors<kLeft, kRight> factors(shared, consumer);
   const bool isReleaser = thread % 32 < kBlocksOfCluster;  // one of each warp for each block
@@ -333,10 +321,12 @@ __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory
   };
   const auto waitForStage = [&](unsigned stage) { hopper::waitFor(shared.full[stage % kStages], stage / kStages % 2); };
   unsigned count = 0;  // of stages so far
-  for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
+  for (unsigned n = blockIdx.x / kBlocksOfCluster; n < schedule.count(); n += gridDim.x / kBlocksOfCluster) {
+    const Step step = stepOf(schedule, n);
+    const unsigned stages = step.endStage - step.firstStage;
     Sums sums;
     waitForStage(count);
-    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
+    for (unsigned k = 0; k < stages; ++k, ++count) {
       sums.end([&] {
         factors.load(count % kStages);
         release(count - 1, k > 0);
@@ -344,15 +334,20 @@ __device__ void consume(const Product& p, const Schedule& schedule, SharedMemory
       // A vote, so that the compiler knows that threads do not diverge.
       if (__all_sync(~0u, k % kStagesOfRest == 0)) sums.normalize();
       sums.begin(factors, [&] {
-        if (k + 1 < schedule.stages) waitForStage(count + 1);
+        if (k + 1 < stages) waitForStage(count + 1);
       });
     }
     sums.end([] {});
     release(count - 1, true);
     sums.normalize();
-    const uint2 place = placeOf(schedule, step);
-    const unsigned row = (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
-    writeTile(p, sums.sum, row + thread / 32 * 16 + thread % 32 / 4, place.y * kTile + thread % 4 * 2);
+    const unsigned row = (step.pair * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
+    const unsigned threadRow = row + thread / 32 * 16 + thread % 32 / 4;
+    const unsigned threadColumn = step.column * kTile + thread % 4 * 2;
+    if (p.slices) {
+      writeTile(sliceOf(p, step.slice), sums.sum, threadRow, threadColumn, [](float z, unsigned) { return z; });
+    } else {
+      writeResult(p, sums.sum, threadRow, threadColumn);
+    }
   }
 }
 
@@ -374,10 +369,10 @@ __device__ const bool kHasProduct =
 #define METALLOID_CLUSTER __cluster_dims__(kBlocksOfCluster, 1, 1)
 #endif
 
-template <Tile kLeft, Tile kRight>
+template <Tile kLeft, Tile kRight, bool kIsPatched>
 __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
     splitProductKernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
-                       const __grid_constant__ Product p, Schedule schedule) {
+                       const __grid_constant__ SplitProduct p, Schedule schedule) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ std::byte bytes[];
   const auto address = reinterpret_cast<std::uintptr_t>(bytes);
@@ -394,7 +389,7 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
   hopper::synchronizeCluster();
   if (threadIdx.x < 128) {
     hopper::giveRegisters<24>();
-    if (threadIdx.x == 0) produce<kLeft, kRight>(left, right, schedule, shared, rank);
+    if (threadIdx.x == 0) produce<kLeft, kRight, kIsPatched>(left, right, p, schedule, shared, rank);
   } else {
     hopper::takeRegisters<240>();
     consume<kLeft, kRight>(p, schedule, shared, rank);
@@ -405,54 +400,77 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
 
 #undef METALLOID_CLUSTER
 
-using Kernel = decltype(&splitProductKernel<Tile::termsSideBySide, Tile::termsSideBySide>);
+using Kernel = decltype(&splitProductKernel<Tile::termsSideBySide, Tile::termsSideBySide, false>);
 
+template <bool kIsPatched>
 Kernel kernelFor(Tile left, Tile right) {
   constexpr Tile kTerms = Tile::termsSideBySide, kRows = Tile::rowsSideBySide;
-  if (left == kTerms) return right == kTerms ? splitProductKernel<kTerms, kTerms> : splitProductKernel<kTerms, kRows>;
-  return right == kTerms ? splitProductKernel<kRows, kTerms> : splitProductKernel<kRows, kRows>;
+  if (left == kTerms && right == kTerms) return splitProductKernel<kTerms, kTerms, kIsPatched>;
+  if (left == kTerms) return splitProductKernel<kTerms, kRows, kIsPatched>;
+  if (right == kTerms) return splitProductKernel<kRows, kTerms, kIsPatched>;
+  return splitProductKernel<kRows, kRows, kIsPatched>;
 }
 
-/// The parts as the copy engine sees them, in boxes of half a tile of one stage.
-CUtensorMap tensorOf(const Parts& parts, Tile tile, unsigned partsOfBox) {
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  static const auto encode = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found),
-          "The driver knows no tensor copies");
-    return reinterpret_cast<Encode>(function);
-  }();
-  const bool isTurned = tile == Tile::rowsSideBySide;
-  const cuuint64_t sizes[] = {parts.columns, parts.rows, kParts};
-  const cuuint64_t strides[] = {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)};
-  const cuuint32_t box[] = {isTurned ? kHalf : kDepth, isTurned ? kDepth : kHalf, partsOfBox}, steps[] = {1, 1, 1};
-  CUtensorMap map;
-  if (encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, parts.data, sizes, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, isTurned ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
-    throw Failure(Status::Code::device, "A product was not set up", "the driver refused a tensor");
+constexpr unsigned kSquare = 32;  // rows and columns that a block of sumSlicesKernel turns
+
+/// Adds up the slices, in their order. 32 x 8 threads.
+__global__ void __launch_bounds__(256) sumSlicesKernel(const __grid_constant__ SplitProduct p, unsigned slices) {
+  waitForFormer();
+  __shared__ float square[kSquare][kSquare + 1];
+  const std::size_t rows = p.left.rows, columns = p.right.rows;
+  const std::size_t firstRow = std::size_t{blockIdx.y} * kSquare, firstColumn = std::size_t{blockIdx.x} * kSquare;
+  const std::size_t j = firstColumn + threadIdx.x;
+  for (unsigned n = threadIdx.y; n < kSquare; n += 8) {
+    const std::size_t i = firstRow + n;
+    if (i >= rows || j >= columns) continue;
+    double sum = 0;
+#pragma unroll 4
+    for (unsigned s = 0; s < slices; ++s) sum += double{p.slices[(s * rows + i) * columns + j]};
+    auto z = static_cast<float>(sum);
+    if (!(fabsf(z) <= FLT_MAX)) z = plainElement(p, i, j);
+    z = finished(p, z, j);
+    if (p.isResultTurned) {
+      square[n][threadIdx.x] = z;
+    } else {
+      reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes)[j] = z;
+    }
   }
-  return map;
+  if (!p.isResultTurned) return;
+  __syncthreads();
+  const std::size_t i = firstRow + threadIdx.x;
+  for (unsigned n = threadIdx.y; n < kSquare; n += 8) {
+    if (i >= rows || firstColumn + n >= columns) continue;
+    reinterpret_cast<float*>(p.result.data + (firstColumn + n) * p.result.rowBytes)[i] = square[threadIdx.x][n];
+  }
 }
 
-Schedule scheduleOf(const Product& p) {
-  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
-  return {.pairs = blocksFor(p.result.rows, kTile * kBlocksOfCluster),
-          .columns = blocksFor(p.result.columns, kTile),
-          .stages = blocksFor(terms, kDepth)};
-}
-
-/// Whether it is worth it: times in microseconds of both ways, from rates that an H200 showed.
-bool isFaster(const Product& p, const Context& context) {
-  constexpr double kFlopsOfPlain = 48e6, kBytesOfSplit = 3e6, kStage = 1.2, kTileEnd = 4, kLaunches = 8;
-  const auto m = static_cast<double>(p.result.rows), n = static_cast<double>(p.result.columns);
-  const auto k = static_cast<double>(p.transposeLeft ? p.left.rows : p.left.columns);
-  const Schedule schedule = scheduleOf(p);
+/// The time that a schedule takes, in microseconds, from rates that an H200 showed.
+double timeOf(const SplitProduct& p, const Schedule& schedule, const Context& context) {
+  constexpr double kTileEnd = 4, kBytes = 3e6, kLaunch = 3;
+  const double stage = p.left.isPatched ? 1.75 : 1.25;
   const unsigned clusters = static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster;
   const double rounds = (schedule.count() + clusters - 1) / clusters;
-  const double splitting = (m + n) * k * (sizeof(float) + kParts * sizeof(__nv_bfloat16)) / kBytesOfSplit;
-  return splitting + rounds * (schedule.stages * kStage + kTileEnd) + kLaunches < 2 * m * n * k / kFlopsOfPlain;
+  const auto bytes = static_cast<double>(p.left.rows * p.right.rows * sizeof(float));
+  const bool isSliced = schedule.slices > 1 || p.isResultTurned;
+  return rounds * (schedule.stagesOfSlice * stage + kTileEnd) +
+         (isSliced ? kLaunch + bytes * (2.0 * schedule.slices + 1) / kBytes : 0);
+}
+
+/// The fastest schedule.
+Schedule scheduleOf(const SplitProduct& p, const Context& context) {
+  Schedule schedule{.pairs = blocksFor(p.left.rows, kTile * kBlocksOfCluster),
+                    .columns = blocksFor(p.right.rows, kTile),
+                    .stages = blocksFor(p.left.terms, kDepth)};
+  schedule.stagesOfSlice = schedule.stages;
+  schedule.stagesOfTap = schedule.stages / p.right.reversedTaps;
+  Schedule best = schedule;
+  constexpr unsigned kMostSlices = 64, kLeastStages = 4;
+  for (unsigned slices = 2; slices <= kMostSlices && schedule.stages / slices >= kLeastStages; ++slices) {
+    schedule.stagesOfSlice = blocksFor(schedule.stages, slices);
+    schedule.slices = blocksFor(schedule.stages, schedule.stagesOfSlice);  // none is empty
+    if (timeOf(p, schedule, context) < timeOf(p, best, context)) best = schedule;
+  }
+  return best;
 }
 
 bool hasProduct() {
@@ -468,17 +486,82 @@ bool hasProduct() {
 enum class Wish { never, always, whereFaster };
 
 Wish wish() {
-  const char* const value = std::getenv("METALLOID_CUDA_SPLIT_PRODUCTS");
-  if (!value) return Wish::whereFaster;
-  return std::strcmp(value, "0") == 0 ? Wish::never : std::strcmp(value, "1") == 0 ? Wish::always : Wish::whereFaster;
+  static const Wish wished = [] {
+    const char* const value = std::getenv("METALLOID_CUDA_SPLIT_PRODUCTS");
+    if (!value) return Wish::whereFaster;
+    return std::strcmp(value, "0") == 0 ? Wish::never : std::strcmp(value, "1") == 0 ? Wish::always : Wish::whereFaster;
+  }();
+  return wished;
+}
+
+}  // namespace
+
+const char* refusesSplitProducts(const Context& context) {
+  if (wish() == Wish::never) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
+  if (context.computeMajor != 9 || !hasProduct()) return "it is made for compute capability 9.0, in code for 9.0a";
+  return nullptr;
+}
+
+bool isSplitFaster(const SplitProduct& p, double otherMicroseconds, const Context& context) {
+  if (wish() == Wish::always) return true;
+  constexpr double kBytes = 3e6, kLaunches = 8, kBytesOfElement = sizeof(float) + kParts * sizeof(__nv_bfloat16);
+  const MatrixView &left = p.left.matrix, &right = p.right.matrix;
+  const auto elements = static_cast<double>(left.rows * left.columns + right.rows * right.columns);
+  return elements * kBytesOfElement / kBytes + timeOf(p, scheduleOf(p, context), context) + kLaunches <
+         otherMicroseconds;
+}
+
+void runSplitProduct(const SplitProduct& product, Context& context) {
+  if (context.mode == Context::Mode::patch) {
+    context.isPatched = false;  // the tensors' descriptions are among the arguments, but a product is never patched
+    return;
+  }
+  const ScratchMark mark(context);
+  SplitProduct p = product;
+  const SplitParts left = split(p.left.matrix, context), right = split(p.right.matrix, context);
+  const Schedule schedule = scheduleOf(p, context);
+  if (schedule.slices > 1 || p.isResultTurned) {
+    p.slices = context.scratch<float>(schedule.slices * p.left.rows * p.right.rows);
+  }
+  const auto box = [](Tile tile) { return tile == Tile::rowsSideBySide ? uint2{kHalf, kDepth} : uint2{kDepth, kHalf}; };
+  const uint2 leftBox = box(p.left.tile), rightBox = box(p.right.tile);
+  const auto kernel =
+      p.left.isPatched ? kernelFor<true>(p.left.tile, p.right.tile) : kernelFor<false>(p.left.tile, p.right.tile);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "A kernel cannot be set up");
+  const unsigned clusters =
+      std::min(schedule.count(), static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster);
+  context.launchWith({.sharedBytes = kSharedBytes}, kernel, clusters * kBlocksOfCluster, kThreads,
+                     p.left.isPatched ? tensorOf(left, p.left.patches, leftBox.x, leftBox.y)
+                                      : tensorOf(left, leftBox.x, leftBox.y, kParts),
+                     tensorOf(right, rightBox.x, rightBox.y, 1), p, schedule);
+  if (!p.slices) return;
+  context.launchEarly(sumSlicesKernel, dim3(blocksFor(p.right.rows, kSquare), blocksFor(p.left.rows, kSquare)),
+                      dim3(kSquare, 8), p, schedule.slices);
+}
+
+namespace {
+
+/// A product of matrices, without its neuron.
+SplitProduct splitProductOf(const Product& p) {
+  const auto factor = [](const MatrixView& matrix, bool isTurned) {
+    return SplitFactor{.matrix = matrix,
+                       .tile = isTurned ? Tile::rowsSideBySide : Tile::termsSideBySide,
+                       .patches = {},
+                       .rows = isTurned ? matrix.columns : matrix.rows,
+                       .terms = isTurned ? matrix.rows : matrix.columns};
+  };
+  return {.left = factor(p.left, p.transposeLeft),
+          .right = factor(p.right, !p.transposeRight),
+          .result = p.result,
+          .bias = p.bias,
+          .alpha = p.alpha};
 }
 
 }  // namespace
 
 const char* refusesSplitProduct(const Product& p, const Context& context) {
-  static const Wish wished = wish();
-  if (wished == Wish::never) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
-  if (context.computeMajor != 9 || !hasProduct()) return "it is made for compute capability 9.0, in code for 9.0a";
+  if (const char* const reason = refusesSplitProducts(context)) return reason;
   if (p.allowReducedPrecision) return "less precision is allowed, and faster";
   for (const MatrixView* view : {&p.left, &p.right, &p.result}) {
     if (view->type != DataType::float32) return "not all are of float32";
@@ -490,29 +573,14 @@ const char* refusesSplitProduct(const Product& p, const Context& context) {
   if (p.bias.data && p.bias.type != DataType::float32) return "the bias is not of float32";
   const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
   if (p.result.rows == 0 || p.result.columns == 0 || terms == 0) return "it is empty";
-  if (wished == Wish::whereFaster && !isFaster(p, context)) return "it is too small to be worth it";
+  if (!isSplitFaster(splitProductOf(p), plainMicroseconds(p.result.rows, p.result.columns, terms), context)) {
+    return "it is too small to be worth it";
+  }
   return nullptr;
 }
 
 void runSplitProduct(const Product& product, Context& context) {
-  if (context.mode == Context::Mode::patch) {
-    context.isPatched = false;  // the tensors' descriptions are among the arguments, but a product is never patched
-    return;
-  }
-  const ScratchMark mark(context);
-  Product p = product;
-  p.neuron = {};  // in a pass of its own
-  const Parts left = split(p.left, context), right = split(p.right, context);
-  const Schedule schedule = scheduleOf(p);
-  const unsigned clusters =
-      std::min(schedule.count(), static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster);
-  const Tile leftTile = p.transposeLeft ? Tile::rowsSideBySide : Tile::termsSideBySide;
-  const Tile rightTile = p.transposeRight ? Tile::termsSideBySide : Tile::rowsSideBySide;
-  const auto kernel = kernelFor(leftTile, rightTile);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "A kernel cannot be set up");
-  context.launchWith({.sharedBytes = kSharedBytes}, kernel, clusters * kBlocksOfCluster, kThreads,
-                     tensorOf(left, leftTile, kParts), tensorOf(right, rightTile, 1), p, schedule);
+  runSplitProduct(splitProductOf(product), context);
   if (product.neuron.type == CNNNeuronType::none) return;
   forEachElement(context, extentOf(product.result), [product] __device__(std::size_t k, std::size_t i, std::size_t j) {
     const auto z = static_cast<float>(at(product.result, k, i, j));
