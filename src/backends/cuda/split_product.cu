@@ -1,8 +1,7 @@
 #include "backends/cuda/elements.cuh"
 #include "backends/cuda/hopper.cuh"
 #include "backends/cuda/products.hpp"
-
-#include <cuda.h>
+#include "backends/cuda/tensor_map.hpp"
 
 #include <cfloat>
 #include <cstdlib>
@@ -417,24 +416,10 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
 
 /// The parts as the copy engine sees them, in boxes of `rows` rows of one stage.
 CUtensorMap tensorOf(const Parts& parts, unsigned rows, unsigned partsOfBox) {
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  static const auto encode = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found),
-          "The driver knows no tensor copies");
-    return reinterpret_cast<Encode>(function);
-  }();
-  const cuuint64_t sizes[] = {parts.terms, parts.rows, kParts};
-  const cuuint64_t strides[] = {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)};
-  const cuuint32_t box[] = {kDepth, rows, partsOfBox}, steps[] = {1, 1, 1};
-  CUtensorMap map;
-  if (encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, parts.data, sizes, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
-    throw Failure(Status::Code::device, "A product was not set up", "the driver refused a tensor");
-  }
-  return map;
+  return makeTensorMap<3>({.type = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, .swizzle = CU_TENSOR_MAP_SWIZZLE_64B}, parts.data,
+                          {parts.terms, parts.rows, kParts},
+                          {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)},
+                          {kDepth, rows, partsOfBox});
 }
 
 Schedule scheduleOf(const Product& p) {
