@@ -42,9 +42,28 @@ void runGradientPlain(const MatrixNeuronGradient& o, Context& context) {
   });
 }
 
+/// The formulas' operations for elements of float16, which keep 11 bits: with the exponential and the reciprocal of the
+/// hardware, right to 20 bits where the result is not tiny. The exact ones would take longer than the memory.
+struct Float16Primitives : math::scalar::FloatPrimitives {
+  __device__ float divide(float x, float y) const {
+    asm("rcp.approx.ftz.f32 %0, %0;" : "+f"(y));
+    return x * y;
+  }
+};
+struct Float16Ops : math::scalar::FloatMath<Float16Primitives> {
+  __device__ float exp(float x) const {
+    x *= 0x1.715476p+0f;  // log2(e)
+    asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
+    return x;
+  }
+  __device__ Normal normal(float x) const { return FloatMath::normal(x, exp(-0.5f * x * x)); }
+};
+
+template <class T>
+using OpsFor = std::conditional_t<std::is_same_v<T, __half>, Float16Ops, math::scalar::FloatOps>;
+
 /// Three passes: gradient and input are read once, the result is written once, and the sums come along. Each type of
-/// element has a kernel for each type of neuron: choosing at run time would take longer than memory does, with 16 bits
-/// twice as long.
+/// element has a kernel for each type of neuron: choosing it at run time takes longer than the memory.
 template <class T, CNNNeuronType kType>
 struct GradientBody {
   static constexpr int kSize = Pack<T>::kSize;
@@ -79,7 +98,7 @@ struct GradientBody {
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
       const float z = fmaf(alpha, x.value[n], columns.bias[n]);
-      terms.value[n] *= math::scalar::neuronDerivative<kType>(math::scalar::FloatOps{}, o.neuron, z, columns.slope[n]);
+      terms.value[n] *= math::scalar::neuronDerivative<kType>(OpsFor<T>{}, o.neuron, z, columns.slope[n]);
       result.value[n] = alpha * terms.value[n];
     }
     __stcs(reinterpret_cast<uint4*>(o.resultForData.data + i * o.resultForData.rowBytes + j * sizeof(T)),
