@@ -69,7 +69,24 @@ __device__ inline unsigned rankInCluster() {
   return rank;
 }
 
-/// All threads of all blocks of the cluster.
+/// Stores into the same place in the shared memory of a block of the cluster. That block's barrier, which must be known
+/// to be ready, hears of the bytes; nobody else knows when they are there.
+__device__ inline void sendTo(unsigned block, double2& place, std::uint64_t& barrier, double2 value) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 to, barrier;\n"
+      "mapa.shared::cluster.u32 to, %0, %2;\n"
+      "mapa.shared::cluster.u32 barrier, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f64 [to], {%3, %4}, [barrier];\n"
+      "}" ::"r"(sharedAddress(&place)),
+      "r"(sharedAddress(&barrier)), "r"(block), "d"(value.x), "d"(value.y)
+      : "memory");
+}
+
+/// All threads of all blocks of the cluster arrive, and wait for each other. Arriving alone makes nothing visible but
+/// what was published.
+__device__ inline void arriveAtCluster() { asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"); }
+__device__ inline void waitForCluster() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 __device__ inline void synchronizeCluster() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
@@ -77,6 +94,13 @@ __device__ inline void synchronizeCluster() {
 // --- the tensor copy engine ---
 
 /// Copies a box of a tensor into shared memory. `barrier` hears of the bytes.
+__device__ inline void copyBox(void* to, const CUtensorMap& tensor, std::uint64_t& barrier, int x, int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          sharedAddress(to)),
+      "l"(&tensor), "r"(sharedAddress(&barrier)), "r"(x), "r"(y)
+      : "memory");
+}
 __device__ inline void copyBox(void* to, const CUtensorMap& tensor, std::uint64_t& barrier, int x, int y, int z) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::

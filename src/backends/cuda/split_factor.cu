@@ -1,6 +1,7 @@
 #include "backends/cuda/split_factor.cuh"
 
 #include "backends/cuda/elements.cuh"
+#include "backends/cuda/tensor_map.hpp"
 
 namespace metalloid::cuda {
 namespace {
@@ -45,21 +46,6 @@ __global__ void splitKernel(MatrixView matrix, SplitParts parts) {
   }
 }
 
-/// A function of the driver, which the module does not link.
-template <class Function>
-Function driverFunction(const char* name) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-  check(cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &found),
-        "The driver knows no tensor copies");
-  return reinterpret_cast<Function>(function);
-}
-
-void requireTensor(CUresult result) {
-  if (result == CUDA_SUCCESS) return;
-  throw Failure(Status::Code::device, "A product was not set up", "the driver refused a tensor");
-}
-
 /// The swizzle that a line of a box fills.
 CUtensorMapSwizzle swizzleOf(unsigned lineElements) {
   return lineElements * sizeof(__nv_bfloat16) == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
@@ -77,19 +63,14 @@ SplitParts split(const MatrixView& matrix, Context& context) {
 }
 
 CUtensorMap tensorOf(const SplitParts& parts, unsigned columns, unsigned rows, unsigned partsOfBox) {
-  static const auto encode = driverFunction<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
-  const cuuint64_t sizes[] = {parts.columns, parts.rows, kParts};
-  const cuuint64_t strides[] = {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)};
-  const cuuint32_t box[] = {columns, rows, partsOfBox}, steps[] = {1, 1, 1};
-  CUtensorMap map;
-  requireTensor(encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, parts.data, sizes, strides, box, steps,
-                       CU_TENSOR_MAP_INTERLEAVE_NONE, swizzleOf(columns), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
-  return map;
+  return makeTensorMap<3>({.type = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, .swizzle = swizzleOf(columns)}, parts.data,
+                          {parts.columns, parts.rows, kParts},
+                          {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)},
+                          {columns, rows, partsOfBox});
 }
 
 CUtensorMap tensorOf(const SplitParts& parts, const PatchWalk& walk, unsigned channels, unsigned outputs) {
-  static const auto encode = driverFunction<decltype(&cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
+  static const auto encode = tensorEncoder<decltype(&cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
   const auto number = [](int n) { return static_cast<cuuint64_t>(n); };
   const cuuint64_t pixelBytes = parts.rowElements * sizeof(__nv_bfloat16);
   const cuuint64_t sizes[] = {number(walk.channels), number(walk.x.size), number(walk.y.size),
