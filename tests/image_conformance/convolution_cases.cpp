@@ -62,7 +62,8 @@ Layer drawLayer(ImageTrial& t, Kind kind = Kind::any) {
     d.inputFeatureChannels = t.size(13);
     d.outputFeatureChannels = d.inputFeatureChannels * (random.below(4) == 0 ? 2 : 1);
   } else if (kind == Kind::manyChannels) {
-    d.inputFeatureChannels = t.oneOf({std::size_t{32}, std::size_t{64}, std::size_t{64}, std::size_t{192}});
+    d.inputFeatureChannels =
+        t.oneOf({std::size_t{32}, std::size_t{64}, std::size_t{64}, std::size_t{192}, std::size_t{40}});
     d.outputFeatureChannels = t.oneOf({std::size_t{32}, std::size_t{64}, std::size_t{96}, std::size_t{40}});
   } else {
     d.groups = kind == Kind::any ? t.oneOf({std::size_t{1}, std::size_t{1}, std::size_t{2}, std::size_t{3}}) : 1;

@@ -111,7 +111,7 @@ __device__ inline double2 gatherSums(const ResidentPlan& plan, const ResidentMem
 
 /// Blocks of a cluster give each other their sums, and part: none leaves before it has the sums of all.
 template <class T, class Body>
-__global__ void __launch_bounds__(kResidentThreads<T>, kWantedResident)
+__global__ void __launch_bounds__(kResidentThreads<T>, kLeastResident)
     residentKernel(const __grid_constant__ Tensors<Body> tensors, const __grid_constant__ ResidentPlan plan,
                    const __grid_constant__ Body body) {
 #if __CUDA_ARCH__ >= 900

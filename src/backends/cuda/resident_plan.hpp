@@ -71,9 +71,9 @@ constexpr std::size_t residentBlocks(std::size_t bytes) {
   return bytes + kReserved > kAll ? 0 : kAll / (bytes + kReserved);
 }
 
-/// Blocks that a multiprocessor should hold: while one waits for memory, or for the others of its cluster, the others
-/// have something to do.
-constexpr unsigned kWantedResident = 3;
+/// Blocks that a multiprocessor must hold at least: while one waits for memory, or for the others of its cluster, the
+/// other has something to do.
+constexpr unsigned kLeastResident = 2;
 
 /// The plan of strips so wide and clusters so large; nothing if such a block holds too many rows.
 constexpr std::optional<ResidentPlan> residentPlanOf(const ResidentShape& shape, unsigned lanes, unsigned blocks) {
@@ -96,27 +96,24 @@ constexpr std::optional<ResidentPlan> residentPlanOf(const ResidentShape& shape,
   return plan;
 }
 
-/// How to hold a strip of all rows; nothing if no cluster can. Best are as many blocks a multiprocessor as wanted; of
-/// those, wide strips, which memory reads faster; of those, small clusters, whose blocks wait less for each other. But
-/// every multiprocessor should have something to do.
+/// How to hold a strip of all rows; nothing if no cluster can. Best are wide strips, which memory reads faster; of those,
+/// small clusters, whose blocks wait less for each other. But every multiprocessor should have something to do.
 constexpr std::optional<ResidentPlan> planResident(const ResidentShape& shape) {
   constexpr unsigned kWidest = 8, kNarrowest = 2;  // 128 and 32 bytes, a line and the least that memory gives
-  for (unsigned wanted = kWantedResident; wanted > 0; --wanted) {
-    const auto planOf = [&](unsigned lanes, unsigned blocks) {
-      auto plan = residentPlanOf(shape, lanes, blocks);
-      if (plan && residentBlocks(residentBytes(*plan)) < wanted) plan.reset();
-      return plan;
-    };
-    for (unsigned lanes = kWidest; lanes >= kNarrowest; lanes /= 2) {
-      auto plan = planOf(lanes, ResidentPlan::kMostBlocks);
-      if (!plan || (lanes > kNarrowest && plan->strips * plan->blocks < shape.multiprocessors)) continue;
-      while (plan->blocks > 1) {
-        const auto smaller = planOf(lanes, plan->blocks / 2);
-        if (!smaller || smaller->strips * smaller->blocks < shape.multiprocessors * wanted) break;
-        plan = smaller;
-      }
-      return plan;
+  const auto planOf = [&](unsigned lanes, unsigned blocks) {
+    auto plan = residentPlanOf(shape, lanes, blocks);
+    if (plan && residentBlocks(residentBytes(*plan)) < kLeastResident) plan.reset();
+    return plan;
+  };
+  for (unsigned lanes = kWidest; lanes >= kNarrowest; lanes /= 2) {
+    auto plan = planOf(lanes, ResidentPlan::kMostBlocks);
+    if (!plan || (lanes > kNarrowest && plan->strips * plan->blocks < shape.multiprocessors)) continue;
+    while (plan->blocks > 1) {
+      const auto smaller = planOf(lanes, plan->blocks / 2);
+      if (!smaller || smaller->strips * smaller->blocks < shape.multiprocessors * kLeastResident) break;
+      plan = smaller;
     }
+    return plan;
   }
   return std::nullopt;
 }

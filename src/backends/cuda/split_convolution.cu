@@ -104,6 +104,8 @@ Attempt productOf(const CNNConvolutionGradientForData& o) {
   }
   const std::size_t taps = tapsOf(o.window), channels = o.result.channels, outputs = o.gradient.channels;
   if (outputs % kTermsOfStage != 0) return {.refused = "the channels are no multiple of 32"};
+  // Each tap's columns begin at an aligned address; the copy engine takes other ones for an illegal instruction.
+  if (channels % 8 != 0) return {.refused = "the result's channels are no multiple of 8"};
   const operations::Window window{.x = turned(o.window.x), .y = turned(o.window.y)};
   const PatchWalk walk = walkOf(window, o.gradient, o.result);
   if (const char* const reason = refusesWalk(walk)) return {.refused = reason};
@@ -134,27 +136,33 @@ Attempt productOf(const CNNConvolutionGradientForWeightsAndBias& o) {
                       .isResultTurned = true}};
 }
 
+/// `source` and `outputs` are the forward pass's.
 template <class Operation>
-const char* refuses(const Operation& o, const Context& context) {
+const char* refuses(const Operation& o, const ImageView& source, const ImageView& outputs, const Context& context) {
   if (const char* const reason = refusesSplitProducts(context)) return reason;
   const Attempt attempt = productOf(o);
   if (attempt.refused) return attempt.refused;
-  const SplitProduct& p = attempt.product;
+  const Patches patches{
+      .window = o.window, .height = outputs.height, .width = outputs.width, .channels = source.channels};
+  if (patchesInPlace(source, patches)) return "its patches are all in place";
   // Otherwise patches are written and read.
-  const auto patchBytes = static_cast<double>(p.left.rows * p.left.terms * sizeof(float));
   constexpr double kBytes = 3e6;  // a microsecond, on an H200
-  const double other = plainMicroseconds(p.left.rows, p.right.rows, p.left.terms) + 2 * patchBytes / kBytes;
-  return isSplitFaster(p, other, context) ? nullptr : "it is too small to be worth it";
+  const std::size_t rows = outputs.images * outputs.pixels(), columns = patches.taps() * source.channels;
+  const double patchBytes = static_cast<double>(rows) * static_cast<double>(columns) * sizeof(float);
+  const double other = plainMicroseconds(rows, columns, outputs.channels) + 2 * patchBytes / kBytes;
+  return isSplitFaster(attempt.product, other, context) ? nullptr : "it is too small to be worth it";
 }
 
 }  // namespace
 
-const char* refusesSplitConvolution(const CNNConvolution& o, const Context& context) { return refuses(o, context); }
+const char* refusesSplitConvolution(const CNNConvolution& o, const Context& context) {
+  return refuses(o, o.source, o.result, context);
+}
 const char* refusesSplitConvolution(const CNNConvolutionGradientForData& o, const Context& context) {
-  return refuses(o, context);
+  return refuses(o, o.result, o.gradient, context);
 }
 const char* refusesSplitConvolution(const CNNConvolutionGradientForWeightsAndBias& o, const Context& context) {
-  return refuses(o, context);
+  return refuses(o, o.source, o.gradient, context);
 }
 
 void runSplitConvolution(const CNNConvolution& o, Context& context) { runSplitProduct(productOf(o).product, context); }

@@ -25,10 +25,10 @@ ResidentShape halves(std::size_t rows, std::size_t columns, unsigned sources = 1
 
 std::size_t resident(const ResidentShape& shape) { return residentBlocks(residentBytes(*planResident(shape))); }
 
-TEST(CudaResidentPlan, ThreeBlocksShareAMultiprocessorWhereTheyCan) {
+TEST(CudaResidentPlan, BlocksShareAMultiprocessor) {
   for (const ResidentShape& shape : {floats(16384, 4096), floats(16384, 4096, 2), halves(16384, 4096),
                                      halves(16384, 4096, 2), floats(1024, 512), floats(513, 8)}) {
-    EXPECT_GE(resident(shape), kWantedResident) << shape.rows << "x" << shape.columns << ", " << shape.sources;
+    EXPECT_GE(resident(shape), kLeastResident) << shape.rows << "x" << shape.columns << ", " << shape.sources;
   }
 }
 
@@ -36,8 +36,6 @@ TEST(CudaResidentPlan, StripsAreAsWideAsTheMemoryAllows) {
   EXPECT_EQ(planResident(floats(4096, 4096))->lanes, 8u);
   EXPECT_EQ(planResident(floats(16384, 4096))->lanes, 4u);
   EXPECT_EQ(planResident(floats(16384, 4096, 2))->lanes, 2u);
-  EXPECT_EQ(planResident(floats(65536, 1024))->lanes, 2u);
-  EXPECT_EQ(resident(floats(65536, 1024)), 1u);
 }
 
 TEST(CudaResidentPlan, FewColumnsAreNarrowStripsForManyMultiprocessors) {
@@ -64,17 +62,17 @@ TEST(CudaResidentPlan, WhatABlockHoldsDoesNotOverlap) {
 }
 
 TEST(CudaResidentPlan, TooManyRowsAreRefused) {
-  EXPECT_TRUE(planResident(floats(55000, 64, 2)));
-  EXPECT_FALSE(planResident(floats(58000, 64, 2)));
-  EXPECT_TRUE(planResident(floats(110000, 64)));
-  EXPECT_FALSE(planResident(floats(116000, 64)));
-  EXPECT_FALSE(planResident(halves(58000, 64, 2)));
-  EXPECT_FALSE(planResident(halves(116000, 64)));
+  EXPECT_TRUE(planResident(floats(27000, 64, 2)));
+  EXPECT_FALSE(planResident(floats(29000, 64, 2)));
+  EXPECT_TRUE(planResident(floats(54000, 64)));
+  EXPECT_FALSE(planResident(floats(58000, 64)));
+  EXPECT_FALSE(planResident(halves(29000, 64, 2)));
+  EXPECT_FALSE(planResident(halves(58000, 64)));
   EXPECT_FALSE(planResident(floats(std::size_t{1} << 40, 64)));
 }
 
 TEST(CudaResidentPlan, BoxesCoverTheRowsAndFitTheMemory) {
-  for (const std::size_t rows : {1, 7, 16, 17, 513, 4095, 4096, 4097, 16384, 40001}) {
+  for (const std::size_t rows : {1, 7, 16, 17, 513, 4095, 4096, 4097, 16384, 20001}) {
     for (const std::size_t columns : {8, 24, 136, 1000, 4096}) {
       for (const ResidentShape& shape : {floats(rows, columns), floats(rows, columns, 2), halves(rows, columns, 2)}) {
         const auto plan = planResident(shape);
@@ -84,7 +82,7 @@ TEST(CudaResidentPlan, BoxesCoverTheRowsAndFitTheMemory) {
         EXPECT_LE(plan->boxRows, ResidentPlan::kMostBoxRows);
         EXPECT_EQ(plan->boxBytes % ResidentPlan::kAlignment, 0u);
         EXPECT_GE(std::size_t{plan->strips} * plan->stripColumns, columns);
-        EXPECT_GE(resident(shape), 1u);
+        EXPECT_GE(resident(shape), kLeastResident);
         EXPECT_LE(plan->stripColumns, shape.threads);  // one thread for each column's sums
       }
     }
