@@ -32,19 +32,21 @@ std::size_t roundedRow(std::size_t count, DataType type, std::string_view kind) 
   return *bytes / kAlignment * kAlignment;
 }
 
-void requireStorageFits(const ArrayLayout& layout, std::string_view what) {
+bool storageFits(const ArrayLayout& layout) {
   const CheckedSize total = CheckedSize(layout.matrices) * layout.matrixBytes +
                             CheckedSize(layout.rows) * layout.rowBytes + CheckedSize(layout.columns) * 16 +
                             CheckedSize(layout.rows) * layout.columns * layout.matrices * 8;
-  if (total.overflowed()) refuse(fmt::format("The {} is larger than the address space.", what));
+  return !total.overflowed();
 }
 
 }  // namespace
 
 ArrayLayout ArrayLayout::of(const MatrixDescriptor& descriptor) {
   const std::size_t element = elementSize(descriptor.dataType, "Matrix");
-  const std::string what = fmt::format("Matrix of {} x {} x {} {}", descriptor.matrices, descriptor.rows,
-                                       descriptor.columns, metalloid::name(descriptor.dataType));
+  const auto what = [&] {
+    return fmt::format("Matrix of {} x {} x {} {}", descriptor.matrices, descriptor.rows, descriptor.columns,
+                       metalloid::name(descriptor.dataType));
+  };
   ArrayLayout layout{.rows = descriptor.rows,
                      .columns = descriptor.columns,
                      .matrices = descriptor.matrices,
@@ -52,43 +54,45 @@ ArrayLayout ArrayLayout::of(const MatrixDescriptor& descriptor) {
                      .matrixBytes = descriptor.matrixBytes,
                      .type = descriptor.dataType};
   const auto shortest = (CheckedSize(layout.columns) * element).value();
-  if (!shortest) refuse(fmt::format("The {} is larger than the address space.", what));
+  if (!shortest) refuse(fmt::format("The {} is larger than the address space.", what()));
   if (layout.rowBytes == 0) layout.rowBytes = roundedRow(layout.columns, layout.type, "Matrix");
   if (layout.rowBytes % element != 0) {
-    refuse(fmt::format("The {} has rowBytes {}, which is no multiple of its element's {} bytes.", what, layout.rowBytes,
-                       element));
+    refuse(fmt::format("The {} has rowBytes {}, which is no multiple of its element's {} bytes.", what(),
+                       layout.rowBytes, element));
   }
   if (layout.rowBytes < *shortest) {
-    refuse(fmt::format("The {} has rowBytes {}, but a row needs {} bytes.", what, layout.rowBytes, *shortest));
+    refuse(fmt::format("The {} has rowBytes {}, but a row needs {} bytes.", what(), layout.rowBytes, *shortest));
   }
   const auto matrix = (CheckedSize(layout.rows) * layout.rowBytes).value();
-  if (!matrix) refuse(fmt::format("The {} is larger than the address space.", what));
+  if (!matrix) refuse(fmt::format("The {} is larger than the address space.", what()));
   if (layout.matrixBytes == 0) layout.matrixBytes = *matrix;
   if (layout.matrices > 1 && layout.rowBytes > 0 && layout.matrixBytes % layout.rowBytes != 0) {
-    refuse(fmt::format("The {} has matrixBytes {}, which is no multiple of its rowBytes {}.", what, layout.matrixBytes,
-                       layout.rowBytes));
+    refuse(fmt::format("The {} has matrixBytes {}, which is no multiple of its rowBytes {}.", what(),
+                       layout.matrixBytes, layout.rowBytes));
   }
   if (layout.matrices > 1 && layout.matrixBytes < *matrix) {
-    refuse(fmt::format("The {} has matrixBytes {}, but a matrix needs {} bytes.", what, layout.matrixBytes, *matrix));
+    refuse(fmt::format("The {} has matrixBytes {}, but a matrix needs {} bytes.", what(), layout.matrixBytes, *matrix));
   }
-  requireStorageFits(layout, what);
+  if (!storageFits(layout)) refuse(fmt::format("The {} is larger than the address space.", what()));
   return layout;
 }
 
 ArrayLayout ArrayLayout::of(const VectorDescriptor& descriptor) {
   const std::size_t element = elementSize(descriptor.dataType, "Vector");
-  const std::string what =
-      fmt::format("Vector of {} x {} {}", descriptor.vectors, descriptor.length, metalloid::name(descriptor.dataType));
+  const auto what = [&] {
+    return fmt::format("Vector of {} x {} {}", descriptor.vectors, descriptor.length,
+                       metalloid::name(descriptor.dataType));
+  };
   const auto shortest = (CheckedSize(descriptor.length) * element).value();
-  if (!shortest) refuse(fmt::format("The {} is larger than the address space.", what));
+  if (!shortest) refuse(fmt::format("The {} is larger than the address space.", what()));
   std::size_t stride = descriptor.vectorBytes;
   if (stride == 0) stride = roundedRow(descriptor.length, descriptor.dataType, "Vector");
   if (stride % element != 0) {
-    refuse(fmt::format("The {} has vectorBytes {}, which is no multiple of its element's {} bytes.", what, stride,
+    refuse(fmt::format("The {} has vectorBytes {}, which is no multiple of its element's {} bytes.", what(), stride,
                        element));
   }
   if (descriptor.vectors > 1 && stride < *shortest) {
-    refuse(fmt::format("The {} has vectorBytes {}, but a vector needs {} bytes.", what, stride, *shortest));
+    refuse(fmt::format("The {} has vectorBytes {}, but a vector needs {} bytes.", what(), stride, *shortest));
   }
   const ArrayLayout layout{.rows = 1,
                            .columns = descriptor.length,
@@ -96,7 +100,7 @@ ArrayLayout ArrayLayout::of(const VectorDescriptor& descriptor) {
                            .rowBytes = stride,
                            .matrixBytes = stride,
                            .type = descriptor.dataType};
-  requireStorageFits(layout, what);
+  if (!storageFits(layout)) refuse(fmt::format("The {} is larger than the address space.", what()));
   return layout;
 }
 
@@ -216,7 +220,8 @@ template std::vector<std::uint32_t> ArrayImplementation::read();
 template std::vector<std::int32_t> ArrayImplementation::read();
 template std::vector<std::uint8_t> ArrayImplementation::read();
 
-Ref<RefCounted> makeTemporary(ArrayImplementation::Kind kind, CommandBuffer& commandBuffer, const ArrayLayout& layout) {
+Ref<ArrayImplementation> makeTemporary(ArrayImplementation::Kind kind, CommandBuffer& commandBuffer,
+                                       const ArrayLayout& layout) {
   auto& owner = implementation(commandBuffer);
   owner.requireOpen("take a temporary");
   auto temporary = makeRef<ArrayImplementation>(kind, owner, layout);

@@ -98,7 +98,8 @@ class ArrayImplementation final : public RefCounted {
 
 /// A new temporary, adopted by the command buffer. @throws Error (invalidArgument) for a nil or committed command
 /// buffer.
-Ref<RefCounted> makeTemporary(ArrayImplementation::Kind kind, CommandBuffer& commandBuffer, const ArrayLayout& layout);
+Ref<ArrayImplementation> makeTemporary(ArrayImplementation::Kind kind, CommandBuffer& commandBuffer,
+                                       const ArrayLayout& layout);
 
 /// Makes storage for all layouts at once and gives it back, so that temporaries of these sizes find it.
 void prefetchStorage(CommandBuffer& commandBuffer, std::span<const ArrayLayout> layouts);

@@ -90,6 +90,15 @@ ImageImplementation::ImageImplementation(Ref<ImageImplementation> parent, Range 
   if (isTemporary()) parent_->setReadCount(parent_->readCount_ + 1);
 }
 
+ImageImplementation::ImageImplementation(const ImageImplementation& first, std::size_t count)
+    : array_(first.array_),
+      descriptor_(first.descriptor_),
+      firstImage_(first.firstImage_),
+      firstChannel_(first.firstChannel_),
+      label_(first.label_) {
+  descriptor_.numberOfImages = count;
+}
+
 namespace {
 
 struct MakeImage : Image {
@@ -283,19 +292,46 @@ std::vector<T> ImageImplementation::read(DataLayout dataLayout) {
   return decodeElements<T>(bytes, array_->layout().type);
 }
 
-ImageBatch makeTemporaryImages(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count,
-                               const Ref<Storage>& block, std::size_t offset) {
-  ImageDescriptor together = descriptor;
-  together.numberOfImages = count * descriptor.numberOfImages;
-  const auto made = makeTemporary(ArrayImplementation::Kind::matrix, commandBuffer, layoutOf(together));
-  const Ref<ArrayImplementation> array(static_cast<ArrayImplementation*>(made.get()));
-  if (block) array->place(block, offset);
+bool ImageImplementation::follows(const ImageImplementation& first, std::size_t distance) const {
+  return array_ == first.array_ && firstImage_ == first.firstImage_ + distance &&
+         firstChannel_ == first.firstChannel_ && descriptor_ == first.descriptor_ && descriptor_.numberOfImages == 1;
+}
+
+Image asOneImage(const ImageBatch& batch) {
+  if (batch.empty() || !batch.front()) return {};
+  const ImageImplementation& first = implementation(batch.front());
+  for (std::size_t n = 0; n < batch.size(); ++n) {
+    if (!batch[n] || !implementation(batch[n]).follows(first, n)) return {};
+  }
+  return makeRef<ImageImplementation>(first, batch.size())->handle();
+}
+
+namespace {
+
+Ref<ArrayImplementation> makeTemporaryArray(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor) {
+  return makeTemporary(ArrayImplementation::Kind::matrix, commandBuffer, layoutOf(descriptor));
+}
+
+/// `count` temporary images that share one block of storage, so that kernels see one array.
+ImageBatch makeTemporaryImages(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count) {
+  ImageDescriptor whole = descriptor;
+  whole.numberOfImages = count * descriptor.numberOfImages;
+  const auto array = makeTemporaryArray(commandBuffer, whole);
   array->setReadCount(count);
   ImageBatch batch;
   batch.reserve(count);
   for (std::size_t n = 0; n < count; ++n)
     batch.push_back(makeRef<ImageImplementation>(array, descriptor, n * descriptor.numberOfImages)->handle());
   return batch;
+}
+
+}  // namespace
+
+Image makePlacedImage(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, Ref<Storage> block,
+                      std::size_t offset) {
+  const auto array = makeTemporaryArray(commandBuffer, descriptor);
+  array->place(std::move(block), offset);
+  return makeRef<ImageImplementation>(array, descriptor)->handle();
 }
 
 }  // namespace detail
@@ -484,9 +520,7 @@ const std::shared_ptr<ImageAllocator>& Image::defaultAllocator() {
 
 TemporaryImage::TemporaryImage(CommandBuffer& commandBuffer, const ImageDescriptor& imageDescriptor)
     : Image([&] {
-        const auto made =
-            detail::makeTemporary(ArrayImplementation::Kind::matrix, commandBuffer, detail::layoutOf(imageDescriptor));
-        return makeRef<ImageImplementation>(Ref<ArrayImplementation>(static_cast<ArrayImplementation*>(made.get())),
+        return makeRef<ImageImplementation>(detail::makeTemporaryArray(commandBuffer, imageDescriptor),
                                             imageDescriptor);
       }()) {}
 

@@ -28,11 +28,15 @@ class ImageImplementation final : public RefCounted {
   ImageImplementation(Ref<ArrayImplementation> array, const ImageDescriptor& descriptor, std::size_t firstImage);
   /// A view.
   ImageImplementation(Ref<ImageImplementation> parent, Range images, Range channels);
+  /// `first` and the images after it in its array, `count` in all, with reads of its own: see `asOneImage`.
+  ImageImplementation(const ImageImplementation& first, std::size_t count);
 
   DeviceImplementation& device() const { return array_->device(); }
   const ImageDescriptor& descriptor() const { return descriptor_; }
   ArrayImplementation& array() const { return *array_; }
   const Ref<ImageImplementation>& parent() const { return parent_; }
+  /// Whether this is one image, `distance` images after `first` in the same array.
+  bool follows(const ImageImplementation& first, std::size_t distance) const;
   Image handle();
 
   std::size_t pixelBytes() const { return array_->layout().rowBytes; }
@@ -81,9 +85,12 @@ class ImageImplementation final : public RefCounted {
 /// The object behind a handle. @throws Error (invalidArgument) for nil.
 ImageImplementation& implementation(const Image& image);
 
-/// `count` temporary images that share one block of storage, so that kernels see one array. Where `block` is given they
-/// lie `offset` bytes into it, and it is not theirs to give back.
-ImageBatch makeTemporaryImages(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, std::size_t count,
-                               const Ref<Storage>& block = {}, std::size_t offset = 0);
+/// The images of a batch as one that holds them all, when they lie one after another in one array; nil otherwise. It is
+/// for those who look after the reads of the images themselves: it counts its own.
+Image asOneImage(const ImageBatch& batch);
+
+/// A temporary image `offset` bytes into a block, which is not its own to give back.
+Image makePlacedImage(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, Ref<Storage> block,
+                      std::size_t offset);
 
 }  // namespace metalloid::detail

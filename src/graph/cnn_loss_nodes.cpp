@@ -61,6 +61,7 @@ class CallBackKernel final : public SingleKernel<K> {
  public:
   CallBackKernel(K kernel, std::shared_ptr<NNLossCallback> callBack, std::size_t source)
       : SingleKernel<K>(std::move(kernel)), callBack_(std::move(callBack)), source_(source) {}
+  bool takesImagesOneByOne() const override { return callBack_ != nullptr; }
   void encode(CommandBuffer& commandBuffer, const ImageOperands& operands) override {
     if (callBack_)
       this->kernel().weight = callBack_->scalarWeight(operands.sources[source_].front(), operands.destinations.front());

@@ -16,8 +16,6 @@
 namespace metalloid::detail {
 namespace {
 
-constexpr std::size_t kForever = all / 2;  // a read count that no graph exhausts; views add to it
-
 [[noreturn]] void refuse(std::string message) { throw Error(ErrorCode::invalidArgument, std::move(message)); }
 
 /// What kernels are told while they are made, in the order of encoding.
@@ -133,12 +131,19 @@ struct Graph::Run {
   const NNGraph& graph;
   Encode& call;
   std::size_t count = 1;               // images of the batch
-  std::vector<ImageBatch> images;      // of each planned image
+  std::vector<BatchImages> images;     // of each planned image
   std::vector<Image> representatives;  // of each planned image: its size, without storage
-  std::vector<StateBatch> states;      // of each planned state
+  std::vector<StateBatch> states;      // of each planned state: one for each image, or one for all
   std::vector<char> isInPlace;         // of each step: a concatenation that has nothing to copy
   Ref<Storage> block;                  // of the temporary images
   std::vector<std::size_t> offsets;    // of each planned image in it; `all` for others
+
+  /// Size and format of as many images in one as the batch has.
+  ImageDescriptor together(std::size_t image) const {
+    ImageDescriptor descriptor = representatives[image].descriptor();
+    descriptor.numberOfImages *= count;
+    return descriptor;
+  }
 };
 
 void Graph::check(CommandBuffer& commandBuffer, const Encode& call) const {
@@ -200,26 +205,46 @@ void Graph::size(Run& run) {
       size.channelFormat =
           planned.properties.format == ImageFeatureChannelFormat::none ? run.graph.format : planned.properties.format;
       run.representatives[step.result] = Image(device_, size);  // makes no storage
-      if (!step.state) continue;
-      const PlannedState& state = plan_.states[*step.state];
-      const bool forHost = std::ranges::any_of(state.readers, [&](std::size_t reader) {
-        return plan_.steps[reader].trainingStyle == NNTrainingStyle::UpdateDeviceCPU;
-      });
-      const bool isTemporary = !forHost && (!state.properties.isExported || run.graph.outputStateIsTemporary);
-      auto& made = run.states[*step.state];
-      made = kernel.makeResultStates({.commandBuffer = isTemporary ? &run.commandBuffer : nullptr,
-                                      .sources = sources,
-                                      .sourceStates = states,
-                                      .destination = run.representatives[step.result],
-                                      .count = run.count});
-      if (made.empty()) refuse("The kernel makes no state for its gradient.");
-      for (const State& one : made) {
-        if (one.isTemporary()) one.setReadCount(kForever);
-        if (state.properties.handle) one.setLabel(state.properties.handle->label());
-      }
+      if (step.state) makeState(run, index, sources, states);
     } catch (const Error& error) {
       throw error.during(fmt::format("encoding {}", step.name));
     }
+  }
+}
+
+/// Whether one image can stand for `count`. A clip rectangle that a policy of the caller's has set counts for each
+/// image of a batch, but chooses among those of one that holds several.
+bool Graph::canTakeTogether(std::size_t index, std::size_t count) const {
+  const Region clip = kernels_[index]->kernel().destinationClipRect();
+  return !kernels_[index]->takesImagesOneByOne() && clip.origin.z == 0 && clip.size.depth >= count;
+}
+
+/// The state of a step: one for each image where the kernel or a caller wants that, else one for all.
+void Graph::makeState(Run& run, std::size_t index, const ImageBatch& sources, const StateBatch& sourceStates) {
+  const PlannedStep& step = plan_.steps[index];
+  const PlannedState& state = plan_.states[*step.state];
+  GraphKernel& kernel = *kernels_[index];
+  const bool forHost = std::ranges::any_of(state.readers, [&](std::size_t reader) {
+    return plan_.steps[reader].trainingStyle == NNTrainingStyle::UpdateDeviceCPU;
+  });
+  const bool isTemporary = !forHost && (!state.properties.isExported || run.graph.outputStateIsTemporary);
+  ImageKernel::ResultStateArguments arguments{.commandBuffer = isTemporary ? &run.commandBuffer : nullptr,
+                                              .sources = sources,
+                                              .sourceStates = sourceStates,
+                                              .destination = run.representatives[step.result],
+                                              .count = run.count};
+  if (canTakeTogether(index, run.count) && !state.properties.isExported && !kernel.kernel().needsStateForEachImage()) {
+    for (std::size_t i = 0; i < sources.size(); ++i)
+      arguments.sources[i] = Image(device_, run.together(step.sources[i]));
+    arguments.destination = Image(device_, run.together(step.result));
+    arguments.count = 1;
+  }
+  auto& made = run.states[*step.state];
+  made = kernel.makeResultStates(arguments);
+  if (made.empty()) refuse("The kernel makes no state for its gradient.");
+  for (const State& one : made) {
+    if (one.isTemporary()) one.setReadCount(kForever);
+    if (state.properties.handle) one.setLabel(state.properties.handle->label());
   }
 }
 
@@ -278,40 +303,67 @@ void Graph::place(Run& run) {
   if (storage_.used > 0) run.block = implementation(run.commandBuffer).takeTemporaryStorage(storage_.used);
 }
 
-/// The destination of a step.
+/// The destination of a step, unless it is a part of another.
+BatchImages Graph::makeImages(Run& run, std::size_t index) {
+  const PlannedStep& step = plan_.steps[index];
+  const PlannedImage& planned = plan_.images[step.result];
+  if (run.offsets[step.result] != all) {
+    return BatchImages(
+        makePlacedImage(run.commandBuffer, run.together(step.result), run.block, run.offsets[step.result]), run.count);
+  }
+  const ImageDescriptor size = run.representatives[step.result].descriptor();
+  ImageKernel& kernel = kernels_[index]->kernel();
+  auto& allocator = planned.isResult ? *run.graph.destinationImageAllocator : *planned.properties.allocator;
+  auto images = run.count == 1 ? ImageBatch{allocator.image(run.commandBuffer, size, kernel)}
+                               : allocator.imageBatch(run.commandBuffer, size, kernel, run.count);
+  if (images.size() != run.count)
+    refuse(fmt::format("The allocator of {} makes {} images.", planned.name, images.size()));
+  for (const Image& image : images) {
+    if (!image) refuse(fmt::format("The allocator of {} makes no image.", planned.name));
+  }
+  return BatchImages(std::move(images));
+}
+
+/// Makes the destination of a step where there is none yet.
 void Graph::allocate(Run& run, std::size_t index) {
   const PlannedStep& step = plan_.steps[index];
   const PlannedImage& planned = plan_.images[step.result];
   auto& images = run.images[step.result];
-  if (!images.empty()) return;  // a concatenation that its sources have made already
+  if (!images.made().empty()) return;  // a concatenation that its sources have made already
   if (!step.resultIsNeeded && kernels_[index]->canSkipResult()) return;
-  const ImageDescriptor size = run.representatives[step.result].descriptor();
-  ImageKernel& kernel = kernels_[index]->kernel();
   if (planned.concatenation && run.isInPlace[plan_.images[*planned.concatenation].producer]) {
-    const PlannedStep& concatenation = plan_.steps[plan_.images[*planned.concatenation].producer];
-    allocate(run, plan_.images[*planned.concatenation].producer);
+    const std::size_t producer = plan_.images[*planned.concatenation].producer;
+    allocate(run, producer);
     std::size_t channel = 0;
     for (std::size_t i = 0; i < planned.concatenationSource; ++i)
-      channel += run.representatives[concatenation.sources[i]].featureChannels();
-    for (const Image& whole : run.images[*planned.concatenation]) {
-      auto view = makeRef<ImageImplementation>(Ref<ImageImplementation>(&implementation(whole)),
-                                               Range{0, size.numberOfImages}, Range{channel, size.featureChannels});
-      images.push_back(view->handle());
-    }
-  } else if (run.offsets[step.result] != all) {
-    images = makeTemporaryImages(run.commandBuffer, size, run.count, run.block, run.offsets[step.result]);
+      channel += run.representatives[plan_.steps[producer].sources[i]].featureChannels();
+    images =
+        run.images[*planned.concatenation].subImages({channel, run.representatives[step.result].featureChannels()});
   } else {
-    auto& allocator = planned.isResult ? *run.graph.destinationImageAllocator : *planned.properties.allocator;
-    images = run.count == 1 ? ImageBatch{allocator.image(run.commandBuffer, size, kernel)}
-                            : allocator.imageBatch(run.commandBuffer, size, kernel, run.count);
-    if (images.size() != run.count)
-      refuse(fmt::format("The allocator of {} makes {} images.", planned.name, images.size()));
+    images = makeImages(run, index);
   }
-  for (const Image& image : images) {
-    if (!image) refuse(fmt::format("The allocator of {} makes no image.", planned.name));
-    if (image.isTemporary()) implementation(image).setReadCount(kForever);
-    if (planned.properties.handle) image.setLabel(planned.properties.handle->label());
+  images.hold();
+  if (planned.properties.handle) images.setLabel(planned.properties.handle->label());
+}
+
+/// What a step works on: images that hold the batch, if all its images are there as such.
+ImageOperands Graph::operandsOf(Run& run, std::size_t index) {
+  const PlannedStep& step = plan_.steps[index];
+  const auto areTogether = [&](std::size_t image) { return run.images[image].areTogether(); };
+  const bool isTogether =
+      canTakeTogether(index, run.count) && areTogether(step.result) && std::ranges::all_of(step.sources, areTogether);
+  const auto imagesOf = [&](std::size_t image) -> const ImageBatch& {
+    return isTogether ? run.images[image].together() : run.images[image].each();
+  };
+  ImageOperands operands{
+      .sources = {}, .sourceStates = {}, .destinationStates = {}, .destinations = imagesOf(step.result)};
+  operands.destinationsAreNew = true;
+  for (const std::size_t source : step.sources) operands.sources.push_back(imagesOf(source));
+  for (const std::size_t state : step.sourceStates) {
+    operands.sourceStates.insert(operands.sourceStates.end(), run.states[state].begin(), run.states[state].end());
   }
+  if (step.state) operands.destinationStates = run.states[*step.state];
+  return operands;
 }
 
 void Graph::record(Run& run) {
@@ -321,14 +373,7 @@ void Graph::record(Run& run) {
     try {
       allocate(run, index);
       if (!run.isInPlace[index]) {
-        ImageOperands operands{
-            .sources = {}, .sourceStates = {}, .destinationStates = {}, .destinations = run.images[step.result]};
-        operands.destinationsAreNew = true;
-        for (const std::size_t source : step.sources) operands.sources.push_back(run.images[source]);
-        for (const std::size_t state : step.sourceStates) {
-          operands.sourceStates.insert(operands.sourceStates.end(), run.states[state].begin(), run.states[state].end());
-        }
-        if (step.state) operands.destinationStates = run.states[*step.state];
+        ImageOperands operands = operandsOf(run, index);
         kernels_[index]->encode(run.commandBuffer, operands);
         if (step.trainingStyle == NNTrainingStyle::UpdateDeviceGPU)
           kernels_[index]->update(run.commandBuffer, operands.sourceStates);
@@ -343,7 +388,7 @@ void Graph::record(Run& run) {
       const PlannedImage& image = plan_.images[source];
       if (image.isInput || image.isResult || image.properties.isExported || run.offsets[source] != all) continue;
       if (std::ranges::max(image.readers) != index) continue;
-      for (const Image& one : run.images[source]) {
+      for (const Image& one : run.images[source].made()) {
         if (one.isTemporary() && implementation(one).readCount() > 0) implementation(one).setReadCount(0);
       }
     }
@@ -380,7 +425,7 @@ void Graph::encode(CommandBuffer& commandBuffer, const NNGraph& graph, Encode& c
   run.representatives.resize(plan_.images.size());
   run.states.resize(plan_.states.size());
   for (std::size_t i = 0; i < call.sourceImages.size(); ++i) {
-    run.images[plan_.sourceImages[i]] = call.sourceImages[i];
+    run.images[plan_.sourceImages[i]] = BatchImages(call.sourceImages[i]);
     run.representatives[plan_.sourceImages[i]] =
         Image(device_, call.sourceImages[i].front().descriptor());  // without storage: only its size is asked for
   }
@@ -405,15 +450,16 @@ void Graph::encode(CommandBuffer& commandBuffer, const NNGraph& graph, Encode& c
   if (run.block) target.giveTemporaryStorage(std::move(run.block));
 
   for (const std::size_t image : plan_.intermediateImages) {
-    for (const Image& one : run.images[image]) {
+    const ImageBatch& images = run.images[image].each();
+    for (const Image& one : images) {
       if (one.isTemporary()) implementation(one).setReadCount(plan_.images[image].isResult ? 2 : 1);
     }
-    call.intermediateImages.push_back(run.images[image]);
+    call.intermediateImages.push_back(images);
   }
   for (std::size_t i = 0; i < plan_.results.size(); ++i) {
     if (!plan_.results[i]) continue;
     const PlannedImage& planned = plan_.images[*plan_.results[i]];
-    const ImageBatch& images = run.images[*plan_.results[i]];
+    const ImageBatch& images = run.images[*plan_.results[i]].each();
     for (const Image& one : images) {
       if (one.isTemporary() && !planned.properties.isExported) implementation(one).setReadCount(1);
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "graph/batch_images.hpp"
 #include "graph/filter.hpp"
 #include "graph/graph_node.hpp"
 #include "graph/plan.hpp"
@@ -40,8 +41,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
 
   /// What one encode is given and gives.
   struct Encode {
-    std::vector<ImageBatch> sourceImages;
-    std::vector<StateBatch> sourceStates;
+    const std::vector<ImageBatch>& sourceImages;
+    const std::vector<StateBatch>& sourceStates;
     bool isBatch = true;
     ImageBatch result;
     std::vector<ImageBatch> intermediateImages;
@@ -59,7 +60,11 @@ class Graph : public std::enable_shared_from_this<Graph> {
   void check(CommandBuffer& commandBuffer, const Encode& call) const;
   void size(Run& run);
   void place(Run& run);
+  bool canTakeTogether(std::size_t step, std::size_t count) const;
+  void makeState(Run& run, std::size_t step, const ImageBatch& sources, const StateBatch& sourceStates);
+  BatchImages makeImages(Run& run, std::size_t step);
   void allocate(Run& run, std::size_t step);
+  ImageOperands operandsOf(Run& run, std::size_t step);
   void record(Run& run);
 
   Device device_;

@@ -35,6 +35,10 @@ class GraphKernel {
     kernel().encodeImages(commandBuffer, operands);
   }
 
+  /// Whether it hands images to code of a caller, who knows the images of a batch one by one. Otherwise it may be given
+  /// one image that holds the batch.
+  virtual bool takesImagesOneByOne() const { return false; }
+
   /// Whether the kernel can leave its result out because nobody needs it, and still has something to do.
   virtual bool canSkipResult() const { return false; }
   /// From now on the result is not needed.

@@ -117,14 +117,16 @@ void run(Graph& plan, CommandBuffer& commandBuffer, const NNGraph& graph, Graph:
 }  // namespace
 
 Image NNGraph::encode(CommandBuffer& commandBuffer, const EncodeArguments& arguments) {
-  Graph::Encode call{.sourceImages = {},
-                     .sourceStates = {},
+  std::vector<ImageBatch> images;
+  std::vector<StateBatch> states;
+  for (const Image& image : arguments.sourceImages) images.push_back({image});
+  for (const State& state : arguments.sourceStates) states.push_back({state});
+  Graph::Encode call{.sourceImages = images,
+                     .sourceStates = states,
                      .isBatch = false,
                      .result = {},
                      .intermediateImages = {},
                      .destinationStates = {}};
-  for (const Image& image : arguments.sourceImages) call.sourceImages.push_back({image});
-  for (const State& state : arguments.sourceStates) call.sourceStates.push_back({state});
   run(*graph_, commandBuffer, *this, call);
   if (arguments.intermediateImages) {
     for (const auto& batch : call.intermediateImages) arguments.intermediateImages->push_back(batch.front());

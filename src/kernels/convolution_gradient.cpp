@@ -97,14 +97,14 @@ ConvolutionGradientOperands convolutionGradientOperands(Encoding& encoding, cons
   requireReach(encoding, "secondaryOffset", secondary.offset.x, secondary.offset.y);
   requireReach(encoding, "kernelOffset", kernel.kernelOffsetX, kernel.kernelOffsetY);
   // A graph that trains only weights and biases makes no destinations.
-  const std::size_t count =
-      operands.destinations.empty() && !wantsData ? operands.sources[0].size() : operands.destinations.size();
+  const ImageBatch& processed =
+      operands.destinations.empty() && !wantsData ? operands.sources[0] : operands.destinations;
   for (const auto& batch : operands.sources) {
-    if (batch.size() == count) continue;
+    if (batch.size() == processed.size()) continue;
     encoding.refuse(fmt::format("There are {} source gradients, {} source images and {} destination gradients.",
                                 operands.sources[0].size(), operands.sources[1].size(), operands.destinations.size()));
   }
-  const auto images = destinationImages(kernel.clipRect, operands.destinations);
+  const auto images = destinationImages(kernel.clipRect, processed);
   const auto gradientImages = sourceImages(primary, images), forwardImages = sourceImages(secondary, images);
   ConvolutionGradientOperands found;
   found.gradient = encoding.source("sourceGradient", operands.sources[0], gradientImages.first, gradientImages.count);

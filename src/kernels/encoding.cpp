@@ -36,7 +36,7 @@ void Encoding::refuse(std::string message) const {
   throw Error(ErrorCode::invalidArgument, std::move(message)).during(fmt::format("encoding {}", kernelName_));
 }
 
-std::string Encoding::describe(std::string_view role, const ArrayImplementation& array) const {
+std::string Encoding::describe(std::string_view role, const ArrayImplementation& array) {
   return fmt::format("{} ({})", array.name(), role);
 }
 

@@ -92,8 +92,8 @@ class Encoding {
   /// usable temporaries.
   class ImageOperand {
    public:
-    bool given() const { return !addresses_.empty(); }
-    std::size_t images() const { return addresses_.size(); }
+    bool given() const { return images_ > 0; }
+    std::size_t images() const { return images_; }
     const ImageDescriptor& descriptor() const { return descriptor_; }  ///< Of one image.
     std::size_t width() const { return descriptor_.width; }
     std::size_t height() const { return descriptor_.height; }
@@ -112,9 +112,9 @@ class Encoding {
     Encoding* encoding_ = nullptr;
     std::size_t use_ = 0;
     ImageDescriptor descriptor_;
-    std::string_view role_;
-    std::string name_;
-    std::vector<std::byte*> addresses_;
+    std::size_t images_ = 0;
+    std::byte* data_ = nullptr;          // of the first image
+    std::vector<std::byte*> addresses_;  // of all, unless each follows the last
     std::size_t pixelBytes_ = 0;
     std::size_t rowBytes_ = 0;
     std::size_t imageBytes_ = 0;
@@ -217,12 +217,13 @@ class Encoding {
 
   /// The images of one operand.
   struct ImageUse {
-    std::string name;
     std::string_view role;
     Access access;
     std::vector<Ref<ImageImplementation>> images;
     operations::ImageView region;
     bool hasRegion = false;
+
+    std::string name() const { return describe(role, *images.front()); }
   };
 
   ImageOperand images(std::string_view role, const ImageBatch& images, std::size_t firstImage, std::size_t count,
@@ -241,7 +242,8 @@ class Encoding {
   Use& useOf(std::string_view role, const ArrayImplementation& array);
   void checkOverlaps() const;
   bool isAllowed(const Use& result, const Use& other) const;
-  std::string describe(std::string_view role, const ArrayImplementation& array) const;
+  static std::string describe(std::string_view role, const ArrayImplementation& array);
+  static std::string describe(std::string_view role, const ImageImplementation& image);
 
   const Kernel& kernel_;
   CommandBufferImplementation& commandBuffer_;

@@ -13,20 +13,23 @@ namespace metalloid::detail {
 using operations::ImageView;
 using operations::MatrixView;
 
+std::string Encoding::describe(std::string_view role, const ImageImplementation& image) {
+  return fmt::format("{} ({})", image.name(), role);
+}
+
 Encoding::ImageOperand Encoding::images(std::string_view role, const ImageBatch& images, std::size_t firstImage,
                                         std::size_t count, Access access) {
   if (images.empty()) refuse(fmt::format("The {} is empty.", role));
   ImageOperand operand;
   operand.encoding_ = this;
-  operand.role_ = role;
   operand.use_ = imageUses_.size();
-  ImageUse use{.name = {}, .role = role, .access = access, .images = {}, .region = {}};
+  ImageUse use{.role = role, .access = access, .images = {}, .region = {}};
   use.images.reserve(images.size());
-  operand.addresses_.reserve(images.size() * std::min(count, images.front() ? images.front().numberOfImages() : 0));
+  if (images.size() > 1) operand.addresses_.reserve(images.size());
   for (const Image& handle : images) {
     if (!handle) refuse(fmt::format("The {} is nil.", role));
     auto& image = static_cast<ImageImplementation&>(*handle.implementation());
-    const auto name = [&] { return fmt::format("{} ({})", image.name(), role); };
+    const auto name = [&] { return describe(role, image); };
     if (&image.device() != &commandBuffer_.device()) {
       refuse(fmt::format("{} is on device {}, but the command buffer is on device {}.", name(), image.device().name(),
                          commandBuffer_.device().name()));
@@ -34,7 +37,6 @@ Encoding::ImageOperand Encoding::images(std::string_view role, const ImageBatch&
     if (image.isTemporary()) checkTemporary(name, image.array().owner(), image.readCount());
     const auto& descriptor = image.descriptor();
     if (use.images.empty()) {
-      use.name = operand.name_ = name();
       operand.descriptor_ = descriptor;
       operand.descriptor_.numberOfImages = 1;
       operand.pixelBytes_ = image.pixelBytes();
@@ -59,9 +61,17 @@ Encoding::ImageOperand Encoding::images(std::string_view role, const ImageBatch&
       refuse(fmt::format("{} holds {} images, but {} from {} on are needed.", name(), descriptor.numberOfImages, count,
                          firstImage));
     }
-    for (std::size_t n = 0; n < count; ++n) operand.addresses_.push_back(image.address(firstImage + n));
+    // Of a batch each image is a part of its own; the images of one that holds several follow each other.
+    std::byte* const address = image.address(firstImage);
+    if (use.images.empty()) operand.data_ = address;
+    if (images.size() > 1) operand.addresses_.push_back(address);
+    operand.images_ += count;
     use.images.emplace_back(&image);
   }
+  bool isRegular = true;
+  for (std::size_t n = 1; n < operand.addresses_.size() && isRegular; ++n)
+    isRegular = operand.addresses_[n] == operand.data_ + n * operand.imageBytes_;
+  if (isRegular) operand.addresses_.clear();
   imageUses_.push_back(std::move(use));
   return operand;
 }
@@ -106,8 +116,8 @@ ImageView Encoding::ImageOperand::view(PixelRect rect, std::size_t firstChannel,
     encoding_->refuse(
         fmt::format("{} has {} x {} pixels of {} channels, but {} needs {} x {} pixels from ({}, {}) on and "
                     "{} channels from {} on.",
-                    name_, width(), height(), this->channels(), encoding_->kernelName_, rect.width, rect.height, rect.x,
-                    rect.y, channels, firstChannel));
+                    encoding_->imageUses_[use_].name(), width(), height(), this->channels(), encoding_->kernelName_,
+                    rect.width, rect.height, rect.x, rect.y, channels, firstChannel));
   }
   ImageView view{.data = nullptr,
                  .images = images(),
@@ -120,14 +130,9 @@ ImageView Encoding::ImageOperand::view(PixelRect rect, std::size_t firstChannel,
                  .type = dataTypeOf(descriptor_.channelFormat)};
   const std::size_t first =
       rect.y * rowBytes_ + rect.x * pixelBytes_ + firstChannel * sizeOfDataType(view.type);  // within an image
-  view.data = addresses_.front() + first;
-  bool isRegular = true;
-  for (std::size_t n = 1; n < addresses_.size() && isRegular; ++n)
-    isRegular = addresses_[n] == addresses_.front() + n * imageBytes_;
-  if (!isRegular) {
-    view.addresses = addresses_;
-    for (auto& address : view.addresses) address += first;
-  }
+  view.data = data_ + first;
+  view.addresses = addresses_;
+  for (auto& address : view.addresses) address += first;
   ImageUse& use = encoding_->imageUses_[use_];
   use.region = view;
   use.hasRegion = true;
@@ -246,7 +251,7 @@ void Encoding::checkImageOverlaps() const {
       if (a.access == Access::read && b.access == Access::read) continue;
       if (!a.hasRegion || !b.hasRegion || !mayOverlap(a.region, b.region)) continue;
       if (overlapAnywhere(a.region, b.region))
-        refuse(fmt::format("{} and {} overlap in memory, which {} does not allow.", a.name, b.name, kernelName_));
+        refuse(fmt::format("{} and {} overlap in memory, which {} does not allow.", a.name(), b.name(), kernelName_));
     }
   }
 }

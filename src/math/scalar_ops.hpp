@@ -27,6 +27,7 @@ struct DoubleOps {
   METALLOID_HOST_DEVICE double infinity() const { return std::numeric_limits<double>::infinity(); }
   METALLOID_HOST_DEVICE double select(bool condition, double yes, double no) const { return condition ? yes : no; }
   METALLOID_HOST_DEVICE double fma(double x, double y, double z) const { return std::fma(x, y, z); }
+  METALLOID_HOST_DEVICE double divide(double x, double y) const { return x / y; }
   METALLOID_HOST_DEVICE double abs(double x) const { return std::fabs(x); }
   METALLOID_HOST_DEVICE double minusAbs(double x) const { return -std::fabs(x); }
   METALLOID_HOST_DEVICE double max(double x, double y) const { return x > y ? x : y; }
@@ -63,6 +64,7 @@ struct FloatPrimitives {
   METALLOID_INLINE float nan() const { return fromBits(0x7fc00000u); }
   METALLOID_INLINE float select(bool condition, float yes, float no) const { return condition ? yes : no; }
   METALLOID_INLINE float fma(float x, float y, float z) const { return ::fmaf(x, y, z); }
+  METALLOID_INLINE float divide(float x, float y) const { return x / y; }
   METALLOID_INLINE float abs(float x) const { return fromBits(bits(x) & 0x7fffffffu); }
   METALLOID_INLINE float minusAbs(float x) const { return fromBits(bits(x) | 0x80000000u); }
   METALLOID_INLINE float min(float x, float y) const { return x < y ? x : y; }

@@ -47,6 +47,7 @@ struct VectorPrimitives {
   HWY_INLINE Value nan() const { return fromBits(hn::Set(Bits(), 0x7fc00000)); }
   HWY_INLINE Value select(Mask condition, Value yes, Value no) const { return hn::IfThenElse(condition, yes, no); }
   HWY_INLINE Value fma(Value x, Value y, Value z) const { return hn::MulAdd(x, y, z); }
+  HWY_INLINE Value divide(Value x, Value y) const { return x / y; }
   HWY_INLINE Value abs(Value x) const { return hn::Abs(x); }
   HWY_INLINE Value minusAbs(Value x) const { return hn::Or(x, signBit()); }
   HWY_INLINE Value min(Value x, Value y) const { return hn::Min(x, y); }

@@ -131,15 +131,21 @@ void batchNormalizationGradient(Trial& t) {
   }
 }
 
+// Around 512 rows; strips that the last one does not fill, of 32 and of 64 bytes; several copies for each block of a
+// cluster.
+const std::vector<Sizes> kPackedMatrices = {{512, 24}, {513, 8}, {530, 12}, {1031, 136}, {4500, 24}};
+
 }  // namespace
 
 std::vector<Case> batchNormalizationCases() {
   Case forward{"BatchNormalization", batchNormalization, kSmallMatrices, kLargeMatrices, 4};
-  forward.hugeSizes = kHugeMatrices;
-  forward.hugeChoices = 0b0111;  // statistics, gamma, beta
+  forward.hugeSizes = {kHugeMatrices.front(), {58000, 8}};  // more rows than the clusters of a GPU hold
+  forward.hugeChoices = 0b0111;                              // statistics, gamma, beta
+  forward.packedSizes = kPackedMatrices;
   Case gradient{"BatchNormalizationGradient", batchNormalizationGradient, kSmallMatrices, kLargeMatrices, 4};
-  gradient.hugeSizes = kHugeMatrices;
+  gradient.hugeSizes = {kHugeMatrices.front(), {29000, 8}};
   gradient.hugeChoices = 0b1101;  // gamma and beta, and their gradients
+  gradient.packedSizes = kPackedMatrices;
   return {forward, gradient};
 }
 

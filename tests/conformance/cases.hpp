@@ -20,6 +20,8 @@ struct Case {
   bool hasOrigins = true;             ///< works on regions of its operands
   std::vector<Sizes> hugeSizes = {};  ///< tried once, packed float32, where memory traffic may choose the code
   std::uint64_t hugeChoices = 0;      ///< the choices that go with them
+  /// Tried packed, with every type, where whole packs and the number of rows may choose the code.
+  std::vector<Sizes> packedSizes = {};
 };
 
 // One file for each kernel family.

@@ -118,6 +118,22 @@ void registerHuge(const Case& c, const Device& device, const std::string& suite)
   }
 }
 
+/// Packed sizes: with the choices of huge ones, with all of them, and with some by seed.
+void registerPacked(const Case& c, const Device& device, const std::string& suite) {
+  if (device.name() == "reference") return;
+  for (const Types& types : c.types) {
+    for (const Sizes& sizes : c.packedSizes) {
+      const std::string test = fmt::format("{}/{}_packed_choices", types.name, nameOf(sizes));
+      registerTest(suite, test, [=] {
+        testing::Random random(seedFor(c.name + test));
+        for (const std::uint64_t choices : {c.hugeChoices, ~std::uint64_t{0}, random.bits()}) {
+          runTrial(c, device, {.sizes = sizes, .types = types, .choices = choices, .seed = random.bits()});
+        }
+      });
+    }
+  }
+}
+
 /// Anything goes: sizes, storage and choices by seed.
 void registerRandom(const Case& c, const Device& device, const std::string& suite) {
   constexpr int kTrials = 40;
@@ -176,6 +192,7 @@ void registerAll() {
       registerSmall(c, device, suite);
       registerLarge(c, device, suite);
       registerHuge(c, device, suite);
+      registerPacked(c, device, suite);
       registerRandom(c, device, suite);
       registerThreads(c, device, suite);
     }

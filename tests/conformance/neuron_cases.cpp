@@ -117,6 +117,7 @@ std::vector<Case> neuronCases() {
   Case gradient{"NeuronGradient", neuronGradient, kSmallMatrices, kLargeMatrices, 3};
   gradient.hugeSizes = kHugeMatrices;
   gradient.hugeChoices = 0b101;  // bias and its gradient
+  gradient.packedSizes = {{65, 8}, {70, 40}, {129, 72}, {300, 136}};
   return {forward, gradient};
 }
 

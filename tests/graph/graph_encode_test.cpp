@@ -9,6 +9,7 @@
 
 #include <metalloid/metalloid.hpp>
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -381,7 +382,7 @@ std::vector<NNFilterNode> filtersOn(const NNImageNode& x) {
           cut};
 }
 
-/// The images of a container have the results, and the gradients, of a batch.
+/// The images of a container have the results, and the gradients, of a batch, wherever its images lie.
 TEST_P(GraphEncodeTest, AContainerIsABatch) {
   testing::Random random(4);
   const Image container(
@@ -389,27 +390,192 @@ TEST_P(GraphEncodeTest, AContainerIsABatch) {
   Values values(3 * 4 * 4 * 4);
   for (float& value : values) value = static_cast<float>(random.uniform(-1, 1));
   container.write(values);
+  const ImageBatch inOneArray = container.batchRepresentation();
+  ImageBatch inSeveral;
+  for (const Image& image : inOneArray) inSeveral.push_back(imageOf(device, {4, 4, 4}, image.read<float>()));
   for (const NNFilterNode& node : filtersOn(input("x"))) {
     SCOPED_TRACE(detail::implementation(node).name());
     const NNFilterNode end = node.trainingGraph().front();  // with the result as its own gradient
-    NNGraph together = graphOf(end), apart = graphOf(end);
+    NNGraph together = graphOf(end);
     Image whole;
-    ImageBatch batch;
-    execute(device, [&](CommandBuffer& commands) {
-      whole = together.encode(commands, {.sourceImages = {container}});
-      batch = apart.encodeBatch(commands, {.sourceImages = {container.batchRepresentation()}});
-    });
+    execute(device, [&](CommandBuffer& commands) { whole = together.encode(commands, {.sourceImages = {container}}); });
     EXPECT_EQ(whole.numberOfImages(), 3u);
-    ASSERT_EQ(batch.size(), 3u);
-    Values each;
-    for (const Image& image : batch) {
-      const Values one = image.read<float>();
-      each.insert(each.end(), one.begin(), one.end());
+    for (const ImageBatch& images : {inOneArray, inSeveral}) {
+      NNGraph graph = graphOf(end);
+      ImageBatch batch;
+      execute(device,
+              [&](CommandBuffer& commands) { batch = graph.encodeBatch(commands, {.sourceImages = {images}}); });
+      ASSERT_EQ(batch.size(), 3u);
+      Values each;
+      for (const Image& image : batch) {
+        const Values one = image.read<float>();
+        each.insert(each.end(), one.begin(), one.end());
+      }
+      EXPECT_EQ(whole.read<float>(), each);
     }
-    EXPECT_EQ(whole.read<float>(), each);
     CommandBuffer commands = device.makeCommandQueue().makeCommandBuffer();
     expectRefused([&] { together.encodeBatch(commands, {.sourceImages = {{container}}}); },
                   "holds 3 images, but in a batch each holds one");
+  }
+}
+
+/// So have the parameters, where nothing but them is trained.
+TEST_P(GraphEncodeTest, AContainerTrainsAsABatchDoes) {
+  const Image container(device, {.channelFormat = kFloat32, .width = 2, .featureChannels = 1, .numberOfImages = 3});
+  container.write(counting(6));
+  const ImageBatch inOneArray = container.batchRepresentation();
+  ImageBatch inSeveral;
+  for (const Image& image : inOneArray) inSeveral.push_back(row(image.read<float>()));
+  const auto trained = [&](const std::function<void(NNGraph&, CommandBuffer&)>& encode) {
+    const auto weights = std::make_shared<Weights>(
+        CNNConvolutionDescriptor{
+            .kernelWidth = 1, .kernelHeight = 1, .inputFeatureChannels = 1, .outputFeatureChannels = 1},
+        Values{0}, Values{});
+    weights->rate = 1;
+    const CNNConvolutionNode node({.source = input("x"), .weights = weights});
+    const NNFilterNode end = node.trainingGraph({.sourceGradient = input("g")}).front();
+    NNGraph graph(device, {.resultImage = end.resultImage(), .resultImageIsNeeded = false});
+    graph.format = kFloat32;
+    execute(device, [&](CommandBuffer& commands) { encode(graph, commands); });
+    return weights->live.weights().read<float>();
+  };
+  const Values expected{-(0 + 1 + 4 + 9 + 16 + 25)};  // each image is its own gradient
+  for (const ImageBatch& images : {inOneArray, inSeveral}) {
+    EXPECT_EQ(trained([&](NNGraph& graph, CommandBuffer& commands) {
+                graph.encodeBatch(commands, {.sourceImages = {images, images}});
+              }),
+              expected);
+  }
+  EXPECT_EQ(trained([&](NNGraph& graph, CommandBuffer& commands) {
+              graph.encode(commands, {.sourceImages = {container, container}});
+            }),
+            expected);
+}
+
+// --- Batches --------------------------------------------------------------------------------------------------------
+
+/// However a graph takes a batch through its kernels, each image has its own reads, and each its own state.
+TEST_P(GraphEncodeTest, ABatchIsCountedImageByImage) {
+  const auto a = scaled(input("x"), 2);
+  const CNNPoolingMaxNode b({.source = a.resultImage(), .filterSize = 1});
+  const auto c = scaled(b.resultImage(), 3);
+  b.resultImage().setExportFromGraph(true);
+  b.resultState().setExportFromGraph(true);
+  NNGraph graph = graphOf(c);
+  ImageBatch results;
+  const Image copy = row({0, 0});
+  execute(device, [&](CommandBuffer& commands) {
+    CNNNeuron identity(device, {});
+    identity.destinationImageAllocator = TemporaryImage::defaultAllocator();
+    const auto sources = identity.encodeBatch(commands, {.sourceImages = {row({1, 2}), row({3, 4}), row({5, 6})}});
+    TemporaryImage(sources[1]).setReadCount(2);
+    std::vector<ImageBatch> images;
+    std::vector<StateBatch> states;
+    results = graph.encodeBatch(
+        commands, {.sourceImages = {sources}, .intermediateImages = &images, .destinationStates = &states});
+    EXPECT_EQ(TemporaryImage(sources[0]).readCount(), 0u);
+    EXPECT_EQ(TemporaryImage(sources[1]).readCount(), 1u);
+    EXPECT_EQ(TemporaryImage(sources[2]).readCount(), 0u);
+    expectRefused([&] { graph.encodeBatch(commands, {.sourceImages = {sources}}); }, "readCount of 0");
+    EXPECT_EQ(TemporaryImage(sources[1]).readCount(), 1u);
+    TemporaryImage(sources[1]).setReadCount(0);
+    ASSERT_EQ(images.size(), 1u);
+    ASSERT_EQ(images.front().size(), 3u);
+    for (const Image& image : images.front()) EXPECT_EQ(TemporaryImage(image).readCount(), 1u);
+    identity.encode(commands, {.sourceImage = images.front()[2], .destinationImage = copy});
+    EXPECT_EQ(TemporaryImage(images.front()[2]).readCount(), 0u);
+    EXPECT_EQ(TemporaryImage(images.front()[1]).readCount(), 1u);
+    for (const Image& image : {images.front()[0], images.front()[1]}) TemporaryImage(image).setReadCount(0);
+    ASSERT_EQ(states.size(), 1u);
+    ASSERT_EQ(states.front().size(), 3u);
+    EXPECT_NE(states.front()[0], states.front()[1]);
+  });
+  EXPECT_EQ(copy.read<float>(), (Values{10, 12}));
+  const Image last = results[2];
+  results.clear();
+  EXPECT_EQ(last.read<float>(), (Values{30, 36})) << "what one image of a batch needs outlives the others";
+}
+
+/// Code of the caller's that a graph calls is given one image, and one state for each image, as in a batch of one.
+TEST_P(GraphEncodeTest, CallersSeeTheImagesOfABatchOneByOne) {
+  struct Weight final : NNLossCallback {
+    float scalarWeight(const Image& source, const Image& destination) override {
+      images = {source.numberOfImages(), destination.numberOfImages()};
+      return 1;
+    }
+    std::vector<std::size_t> images;
+  };
+  struct Same final : NNPadding {
+    NNPaddingMethod paddingMethod() const override { return NNPaddingMethod::custom; }
+    std::string label() const override { return "same"; }
+    ImageDescriptor destinationImageDescriptor(const ImageBatch& sources, const StateBatch&, Kernel&,
+                                               const ImageDescriptor& suggested) override {
+      images = {sources.front().numberOfImages(), suggested.numberOfImages};
+      return suggested;
+    }
+    std::vector<std::size_t> images;
+  };
+  struct Instance final : CNNInstanceNormalizationDataSource {
+    std::size_t numberOfFeatureChannels() const override { return 1; }
+    std::string label() const override { return "norm"; }
+    std::span<const float> gamma() override { return {}; }
+    std::span<const float> beta() override { return {}; }
+    bool load() override { return true; }
+    void purge() override {}
+    CNNNormalizationGammaAndBetaState updateGammaAndBeta(
+        CommandBuffer&, const CNNInstanceNormalizationGradientStateBatch& batch) override {
+      states = batch.size();
+      return {};
+    }
+    std::size_t states = 0;
+  };
+  const auto weight = std::make_shared<Weight>();
+  const auto same = std::make_shared<Same>();
+  const auto norm = std::make_shared<Instance>();
+  const CNNInstanceNormalizationNode first({.source = input("x"), .dataSource = norm});
+  const auto second = scaled(first.resultImage(), 2);
+  second.setPaddingPolicy(same);
+  const NNForwardLossNode loss({.source = second.resultImage(), .labels = input("t"), .lossDescriptor = {}});
+  loss.setPropertyCallBack(weight);
+  const NNFilterNode end = loss.trainingGraph().front();
+  NNGraph graph = graphOf(end);
+  execute(device, [&](CommandBuffer& commands) {
+    const ImageBatch images{row({1, 2}), row({3, 4}), row({5, 6})};
+    EXPECT_EQ(graph.encodeBatch(commands, {.sourceImages = {images, images}}).size(), 3u);
+  });
+  EXPECT_EQ(weight->images, (std::vector<std::size_t>{1, 1}));
+  EXPECT_EQ(same->images, (std::vector<std::size_t>{1, 1}));
+  EXPECT_EQ(norm->states, 3u);
+}
+
+/// What a policy sets of the kernel holds for every image of a batch, even a clip rectangle of one image.
+TEST_P(GraphEncodeTest, AClipRectangleOfAPolicyIsForEachImage) {
+  struct OnePixel final : NNPadding {
+    NNPaddingMethod paddingMethod() const override { return NNPaddingMethod::custom; }
+    ImageDescriptor destinationImageDescriptor(const ImageBatch&, const StateBatch&, Kernel& kernel,
+                                               const ImageDescriptor& suggested) override {
+      dynamic_cast<CNNKernel&>(kernel).clipRect = {{0, 0, 0}, {1, 1, 1}};
+      ImageDescriptor size = suggested;
+      size.width = 1;
+      return size;
+    }
+  };
+  const CNNDropoutNode a({.source = input("x"), .keepProbability = 0.5F});
+  const auto b = scaled(a.resultImage(), 2);
+  a.setPaddingPolicy(std::make_shared<OnePixel>());
+  const auto ends = b.trainingGraph({.sourceGradient = input("g")});
+  NNGraph graph = graphOf(ends.front());
+  ImageBatch gradients;
+  execute(device, [&](CommandBuffer& commands) {
+    gradients = graph.encodeBatch(
+        commands, {.sourceImages = {{row({1, 2}), row({3, 4}), row({5, 6})}, {row({1}), row({1}), row({1})}}});
+  });
+  ASSERT_EQ(gradients.size(), 3u);
+  for (const Image& gradient : gradients) {
+    const Values values = gradient.read<float>();
+    ASSERT_EQ(values.size(), 2u);
+    EXPECT_TRUE(values[0] == 0 || values[0] == 4) << values[0];  // dropped, or 2 / keepProbability
+    EXPECT_EQ(values[1], 0);
   }
 }
 

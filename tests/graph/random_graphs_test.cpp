@@ -4,6 +4,7 @@
 #include "graph/weights.hpp"
 #include "graph/wiring.hpp"
 #include "support/devices.hpp"
+#include "support/images.hpp"
 #include "support/random.hpp"
 
 #include <metalloid/metalloid.hpp>
@@ -51,7 +52,9 @@ Values draw(Random& random, std::size_t count, double scale = 1) {
 /// gradients from going on, or be read several times.
 class Network {
  public:
-  explicit Network(std::uint64_t seed) : random_(seed) {
+  /// Exported images are made by `allocator`.
+  explicit Network(std::uint64_t seed, const std::shared_ptr<ImageAllocator>& allocator = Image::defaultAllocator())
+      : random_(seed) {
     images_.push_back({testing::input("x"), 4});
     const std::size_t filters = 3 + random_.below(10);
     NNFilterNode last;
@@ -59,7 +62,7 @@ class Network {
       const auto [filter, channels] = make();
       if (random_.below(5) == 0) {
         filter.resultImage().setExportFromGraph(true);
-        filter.resultImage().setImageAllocator(Image::defaultAllocator());
+        filter.resultImage().setImageAllocator(allocator);
       }
       if (i + 1 < filters && random_.below(12) == 0) filter.resultImage().setStopGradient(true);
       images_.push_back({filter.resultImage(), channels});
@@ -139,12 +142,33 @@ class Network {
   std::vector<Made> images_;
 };
 
+/// Makes the images of a batch one by one, each with storage of its own.
+struct OneByOne final : ImageAllocator {
+  Image image(CommandBuffer& commandBuffer, const ImageDescriptor& descriptor, const Kernel& kernel) override {
+    return Image::defaultAllocator()->image(commandBuffer, descriptor, kernel);
+  }
+};
+
+void expectNear(const std::vector<Values>& a, const std::vector<Values>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(a[i].size(), b[i].size());
+    float largest = 1;
+    for (const float value : b[i]) largest = std::max(largest, std::fabs(value));
+    for (std::size_t e = 0; e < a[i].size(); ++e) {
+      // Chains of at most 30 kernels, some of which magnify roundings: far below what a lost image would do.
+      ASSERT_NEAR(a[i][e], b[i][e], 1e-4F * largest) << "output " << i << ", element " << e;
+    }
+  }
+}
+
 class RandomGraphsTest : public ::testing::TestWithParam<Device> {
  protected:
   const Device& device = GetParam();
 
   /// Everything that two steps on the same images return, and the weights after them.
-  std::vector<Values> outcome(const Network& network, bool allowFusion, std::size_t& steps) const {
+  std::vector<Values> outcome(const Network& network, bool allowFusion, std::size_t& steps,
+                              bool isInOneArray = true) const {
     NNGraph graph(device, {.resultImages = network.results, .allowFusion = allowFusion});
     graph.format = kFloat32;
     steps = graph.plan().steps.size();
@@ -153,12 +177,15 @@ class RandomGraphsTest : public ::testing::TestWithParam<Device> {
         device,
         {.channelFormat = kFloat32, .width = kSize, .height = kSize, .featureChannels = 4, .numberOfImages = kImages});
     container.write(draw(random, kImages * kSize * kSize * 4));
+    ImageBatch source = container.batchRepresentation();
+    if (!isInOneArray) {
+      for (Image& image : source) image = testing::imageOf(device, {kSize, kSize, 4}, image.read<float>());
+    }
     std::vector<Values> all;
     for (int step = 0; step < 2; ++step) {
       std::vector<ImageBatch> images;
       testing::execute(device, [&](CommandBuffer& commands) {
-        auto first = graph.encodeBatch(
-            commands, {.sourceImages = {container.batchRepresentation()}, .intermediateImages = &images});
+        auto first = graph.encodeBatch(commands, {.sourceImages = {source}, .intermediateImages = &images});
         images.push_back(std::move(first));
       });
       for (const ImageBatch& batch : images) {
@@ -185,18 +212,23 @@ TEST_P(RandomGraphsTest, FusedOrNot) {
     std::size_t with = 0, without = 0;
     const auto a = outcome(Network(seed), true, with), b = outcome(Network(seed), false, without);
     fused += with < without ? 1 : 0;
-    ASSERT_EQ(a.size(), b.size());
-    for (std::size_t i = 0; i < a.size(); ++i) {
-      ASSERT_EQ(a[i].size(), b[i].size());
-      float largest = 1;
-      for (const float value : b[i]) largest = std::max(largest, std::fabs(value));
-      for (std::size_t e = 0; e < a[i].size(); ++e) {
-        // Chains of at most 30 kernels, some of which magnify roundings: far below what a lost image would do.
-        ASSERT_NEAR(a[i][e], b[i][e], 1e-4F * largest) << "output " << i << ", element " << e;
-      }
-    }
+    ASSERT_NO_FATAL_FAILURE(expectNear(a, b));
   }
   EXPECT_GT(fused, kNetworks / 3) << "too few networks have something to fuse";
+}
+
+/// A graph takes a batch that lies in one array through its kernels as one image, and others image by image.
+TEST_P(RandomGraphsTest, InOneArrayOrNot) {
+  for (int number = 0; number < kNetworks; ++number) {
+    SCOPED_TRACE("network " + std::to_string(number));
+    const auto seed = static_cast<std::uint64_t>(number);
+    std::size_t steps = 0;
+    const auto together = outcome(Network(seed), true, steps);
+    const auto apart = outcome(Network(seed, std::make_shared<OneByOne>()), true, steps, /*isInOneArray=*/false);
+    const auto mixed = outcome(Network(seed, std::make_shared<OneByOne>()), true, steps);
+    ASSERT_NO_FATAL_FAILURE(expectNear(together, apart));
+    ASSERT_NO_FATAL_FAILURE(expectNear(together, mixed));
+  }
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ struct Layer {
   double terms() const { return static_cast<double>(taps() * groupChannels() + 1); }
 };
 
-enum class Kind { any, oneByOne, threeByThree, depthWise };
+enum class Kind { any, oneByOne, threeByThree, depthWise, manyChannels };
 
 Layer drawLayer(ImageTrial& t, Kind kind = Kind::any) {
   auto& random = t.random();
@@ -61,6 +61,10 @@ Layer drawLayer(ImageTrial& t, Kind kind = Kind::any) {
     d.isDepthWise = true;
     d.inputFeatureChannels = t.size(13);
     d.outputFeatureChannels = d.inputFeatureChannels * (random.below(4) == 0 ? 2 : 1);
+  } else if (kind == Kind::manyChannels) {
+    d.inputFeatureChannels =
+        t.oneOf({std::size_t{32}, std::size_t{64}, std::size_t{64}, std::size_t{192}, std::size_t{40}});
+    d.outputFeatureChannels = t.oneOf({std::size_t{32}, std::size_t{64}, std::size_t{96}, std::size_t{40}});
   } else {
     d.groups = kind == Kind::any ? t.oneOf({std::size_t{1}, std::size_t{1}, std::size_t{2}, std::size_t{3}}) : 1;
     d.inputFeatureChannels = d.groups * t.size(9);
@@ -100,6 +104,7 @@ void forward(ImageTrial& t, Kind kind) {
 void convolution(ImageTrial& t) { forward(t, Kind::any); }
 void convolution1x1(ImageTrial& t) { forward(t, Kind::oneByOne); }
 void convolution3x3(ImageTrial& t) { forward(t, Kind::threeByThree); }
+void convolutionOfManyChannels(ImageTrial& t) { forward(t, Kind::manyChannels); }
 void convolutionDepthWise(ImageTrial& t) { forward(t, Kind::depthWise); }
 
 /// A clip rectangle and channel offsets: nothing else may be written.
@@ -202,6 +207,7 @@ void convolutionGradients(ImageTrial& t, Kind kind) {
 void convolutionGradient(ImageTrial& t) { convolutionGradients(t, Kind::any); }
 void convolutionGradient1x1(ImageTrial& t) { convolutionGradients(t, Kind::oneByOne); }
 void convolutionGradient3x3(ImageTrial& t) { convolutionGradients(t, Kind::threeByThree); }
+void convolutionGradientOfManyChannels(ImageTrial& t) { convolutionGradients(t, Kind::manyChannels); }
 void convolutionGradientDepthWise(ImageTrial& t) { convolutionGradients(t, Kind::depthWise); }
 
 /// The gradient of a part of the source, into the middle of a larger destination.
@@ -294,12 +300,14 @@ std::vector<Case> convolutionCases() {
   return {{"Convolution", convolution, {float32, float16, unorm8, unorm16}},
           {"Convolution1x1", convolution1x1},
           {"Convolution3x3", convolution3x3},
+          {"ConvolutionOfManyChannels", convolutionOfManyChannels},
           {"ConvolutionDepthWise", convolutionDepthWise},
           {"ConvolutionRegion", convolutionRegion},
           {"ConvolutionSubPixel", subPixel, {float32, float16, unorm8, unorm16}},
           {"ConvolutionGradient", convolutionGradient},
           {"ConvolutionGradient1x1", convolutionGradient1x1},
           {"ConvolutionGradient3x3", convolutionGradient3x3},
+          {"ConvolutionGradientOfManyChannels", convolutionGradientOfManyChannels},
           {"ConvolutionGradientDepthWise", convolutionGradientDepthWise},
           {"ConvolutionGradientRegion", convolutionGradientRegion},
           {"ConvolutionTranspose", transpose},

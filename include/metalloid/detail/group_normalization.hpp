@@ -26,6 +26,7 @@ class GroupNormalizationKernel : public CNNKernel {
   void reloadGammaAndBeta(CommandBuffer& commandBuffer, const CNNNormalizationGammaAndBetaState& gammaAndBetaState);
 
   // For the library's own use.
+  bool needsStateForEachImage() const override { return true; }
   StateBatch makeResultStates(const ResultStateArguments& arguments) override;
   const std::shared_ptr<NormalizationParameters>& parameters() const { return parameters_; }
   std::size_t groups() const { return groups_; }

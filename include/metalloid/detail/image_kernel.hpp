@@ -96,6 +96,8 @@ class ImageKernel : public Kernel {
   virtual bool isStateModified() const { return false; }
   /// Whether one state serves all images of a batch.
   virtual bool isResultStateReusedAcrossBatch() const { return false; }
+  /// Whether the gradient leaves something for each image in the state, so that none can serve several.
+  virtual bool needsStateForEachImage() const { return false; }
   /// Whether all of a batch must be done before anything that depends on it begins.
   virtual bool appendBatchBarrier() const { return false; }
 

@@ -3,6 +3,7 @@
 #include "backends/cuda/column_statistics.cuh"
 #include "backends/cuda/elements.cuh"
 #include "backends/cuda/kernels.hpp"
+#include "backends/cuda/resident_columns.cuh"
 
 namespace metalloid::cuda {
 namespace {
@@ -120,12 +121,6 @@ void dispatchKind(CNNNeuronType type, const Visitor& visitor) {
 }
 
 template <class T>
-__device__ uint4 loadPack(const MatrixView& view, std::size_t i, std::size_t j, bool isLast) {
-  const auto* const from = reinterpret_cast<const uint4*>(view.data + i * view.rowBytes + j * sizeof(T));
-  return isLast ? __ldcs(from) : __ldcg(from);
-}
-
-template <class T>
 __device__ void storePack(const MatrixView& view, std::size_t i, std::size_t j, const Pack<T>& pack) {
   __stcs(reinterpret_cast<uint4*>(view.data + i * view.rowBytes + j * sizeof(T)), pack.bits());
 }
@@ -134,7 +129,7 @@ __device__ void storePack(const MatrixView& view, std::size_t i, std::size_t j, 
 /// nothing that float32 statistics could show, and takes one reading.
 template <class T, NeuronKind kKind>
 struct ForwardBody {
-  static constexpr int kSize = Pack<T>::kSize;
+  static constexpr int kSize = Pack<T>::kSize, kSources = 1;
   struct Columns {
     double shift[kSize];
   };
@@ -142,20 +137,19 @@ struct ForwardBody {
   struct Finishing {
     float mean[kSize], meanRest[kSize], scale[kSize], beta[kSize];
   };
-  using Row = uint4;
 
   MatrixBatchNormalization o;
-  const T* firstRow;  // a copy: the result may overwrite the input
+  const T* firstRow;  // a copy where the result may have overwritten it
 
+  __host__ __device__ const MatrixView& source(int) const { return o.input; }
   __device__ Columns columns(std::size_t j) const {
     Columns columns;
 #pragma unroll
     for (int n = 0; n < kSize; ++n) columns.shift[n] = static_cast<double>(Pack<T>::toFloat(firstRow[j + n]));
     return columns;
   }
-  __device__ Row load(std::size_t i, std::size_t j, bool isLast) const { return loadPack<T>(o.input, i, j, isLast); }
-  __device__ void add(const Columns& columns, const Row& row, Sums<T, Term>& sums) const {
-    const Pack<T> x = Pack<T>::of(row);
+  __device__ void add(const Columns& columns, const Row<ForwardBody>& row, Sums<T, Term>& sums) const {
+    const Pack<T> x = Pack<T>::of(row.pack[0]);
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
       const double d = double{x.value[n]} - columns.shift[n];
@@ -163,18 +157,23 @@ struct ForwardBody {
       sums.y[n] = fma(d, d, sums.y[n]);
     }
   }
-  __device__ float4 store(std::size_t j, double2 sum) const {
+  __device__ float4 before(std::size_t j) const {
+    return {Pack<T>::toFloat(firstRow[j]), loadColumn(o.gamma, j, 1), loadColumn(o.beta, j, 0), 0};
+  }
+  __device__ float4 store(std::size_t j, const float4& before, double2 sum, bool isKept) const {
     const double count = static_cast<double>(o.input.rows), shifted = sum.x / count;
-    const double mean = static_cast<double>(Pack<T>::toFloat(firstRow[j])) + shifted;
+    const double mean = double{before.x} + shifted;
     const double difference = sum.y / count - shifted * shifted;
     const double variance = difference < 0 ? 0 : difference;  // NaN stays NaN
-    set(o.mean, 0, j, mean);
-    set(o.variance, 0, j, variance);
-    const double scale = double{loadColumn(o.gamma, j, 1)} / sqrt(variance + double{o.epsilon});
+    if (isKept) {
+      set(o.mean, 0, j, mean);
+      set(o.variance, 0, j, variance);
+    }
+    const double scale = double{before.y} / sqrt(variance + double{o.epsilon});
     const auto high = static_cast<float>(mean);
-    return {high, static_cast<float>(mean - double{high}), static_cast<float>(scale), loadColumn(o.beta, j, 0)};
+    return {high, static_cast<float>(mean - double{high}), static_cast<float>(scale), before.z};
   }
-  __device__ Finishing finishing(std::size_t, const float4* known) const {
+  __device__ Finishing finishing(const Columns&, const float4* known) const {
     Finishing f;
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
@@ -185,8 +184,8 @@ struct ForwardBody {
     }
     return f;
   }
-  __device__ void finish(const Finishing& f, const Row& row, std::size_t i, std::size_t j) const {
-    const Pack<T> x = Pack<T>::of(row);
+  __device__ void finish(const Finishing& f, const Row<ForwardBody>& row, std::size_t i, std::size_t j) const {
+    const Pack<T> x = Pack<T>::of(row.pack[0]);
     Pack<T> result;
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
@@ -199,7 +198,7 @@ struct ForwardBody {
 
 template <class T, NeuronKind kKind>
 struct GradientBody {
-  static constexpr int kSize = Pack<T>::kSize;
+  static constexpr int kSize = Pack<T>::kSize, kSources = 2;
   struct Columns {
     float mean[kSize], deviation[kSize], gamma[kSize], beta[kSize];  // deviation: 1 / sqrt(variance + epsilon)
   };
@@ -207,14 +206,11 @@ struct GradientBody {
     Columns columns;
     float scale[kSize], meanG[kSize], meanGXhat[kSize];
   };
-  struct Row {
-    uint4 gradient;
-    uint4 input;
-  };
   using Term = float;
 
   MatrixBatchNormalizationGradient o;
 
+  __host__ __device__ const MatrixView& source(int n) const { return n == 0 ? o.gradient : o.input; }
   __device__ float deviation(float variance) const {
     return 1 / sqrtf(static_cast<float>(double{variance} + double{o.epsilon}));
   }
@@ -228,16 +224,13 @@ struct GradientBody {
     for (int n = 0; n < kSize; ++n) columns.deviation[n] = deviation(columns.deviation[n]);
     return columns;
   }
-  __device__ Row load(std::size_t i, std::size_t j, bool isLast) const {
-    return {loadPack<T>(o.gradient, i, j, isLast), loadPack<T>(o.input, i, j, isLast)};
-  }
   __device__ float2 terms(const Columns& columns, const Pack<T>& gradient, const Pack<T>& x, int n) const {
     const float xhat = (x.value[n] - columns.mean[n]) * columns.deviation[n];
     const float z = fmaf(columns.gamma[n], xhat, columns.beta[n]);
     return {gradient.value[n] * derivativeOf<kKind>(o.neuron, z), xhat};
   }
-  __device__ void add(const Columns& columns, const Row& row, Sums<T, Term>& sums) const {
-    const Pack<T> gradient = Pack<T>::of(row.gradient), x = Pack<T>::of(row.input);
+  __device__ void add(const Columns& columns, const Row<GradientBody>& row, Sums<T, Term>& sums) const {
+    const Pack<T> gradient = Pack<T>::of(row.pack[0]), x = Pack<T>::of(row.pack[1]);
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
       const float2 t = terms(columns, gradient, x, n);
@@ -245,16 +238,18 @@ struct GradientBody {
       sums.y[n] = fmaf(t.x, t.y, sums.y[n]);
     }
   }
-  __device__ float4 store(std::size_t j, double2 sum) const {
-    if (o.resultForBeta.data) set(o.resultForBeta, 0, j, sum.x);
-    if (o.resultForGamma.data) set(o.resultForGamma, 0, j, sum.y);
-    const double count = static_cast<double>(o.input.rows);
-    const float scale = loadColumn(o.gamma, j, 1) * deviation(loadColumn(o.variance, j, 0));
-    return {scale, static_cast<float>(sum.x / count), static_cast<float>(sum.y / count), 0};
+  __device__ float4 before(std::size_t j) const {
+    return {loadColumn(o.gamma, j, 1) * deviation(loadColumn(o.variance, j, 0)), 0, 0, 0};
   }
-  __device__ Finishing finishing(std::size_t j, const float4* known) const {
+  __device__ float4 store(std::size_t j, const float4& before, double2 sum, bool isKept) const {
+    if (isKept && o.resultForBeta.data) set(o.resultForBeta, 0, j, sum.x);
+    if (isKept && o.resultForGamma.data) set(o.resultForGamma, 0, j, sum.y);
+    const double count = static_cast<double>(o.input.rows);
+    return {before.x, static_cast<float>(sum.x / count), static_cast<float>(sum.y / count), 0};
+  }
+  __device__ Finishing finishing(const Columns& columns, const float4* known) const {
     Finishing f;
-    f.columns = columns(j);
+    f.columns = columns;
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
       f.scale[n] = known[n].x;
@@ -263,8 +258,8 @@ struct GradientBody {
     }
     return f;
   }
-  __device__ void finish(const Finishing& f, const Row& row, std::size_t i, std::size_t j) const {
-    const Pack<T> gradient = Pack<T>::of(row.gradient), x = Pack<T>::of(row.input);
+  __device__ void finish(const Finishing& f, const Row<GradientBody>& row, std::size_t i, std::size_t j) const {
+    const Pack<T> gradient = Pack<T>::of(row.pack[0]), x = Pack<T>::of(row.pack[1]);
     Pack<T> result;
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
@@ -291,34 +286,64 @@ const char* refusesPacks(const MatrixBatchNormalizationGradient& o, const Contex
   return refusesColumnStatistics(o.input.columns);
 }
 
-void runPacks(const MatrixBatchNormalization& o, Context& context) {
-  dispatchType(o.input.type, [&]<class T>(T) {
-    const bool isInPlace = o.input.data == o.result.data;
-    const T* firstRow = reinterpret_cast<const T*>(o.input.data);
-    if (isInPlace) {
-      T* const copy = context.scratch<T>(o.input.columns);
-      check(cudaMemcpyAsync(copy, firstRow, o.input.columns * sizeof(T), cudaMemcpyDeviceToDevice, context.stream),
-            "A copy did not start");
-      firstRow = copy;
-    }
+/// visitor(T{}, body) for the type of the elements.
+template <class Visitor>
+void dispatchBody(const MatrixBatchNormalization& o, const Visitor& visitor) {
+  dispatchType(o.input.type, [&]<class T>(T element) {
     dispatchKind(o.neuron.type, [&](auto kind) {
-      launchColumnStatistics<T>(o.input.rows, o.input.columns, ForwardBody<T, kind.value>{o, firstRow}, context);
+      visitor(element, ForwardBody<T, kind.value>{o, reinterpret_cast<const T*>(o.input.data)});
     });
+  });
+}
+
+template <class Visitor>
+void dispatchBody(const MatrixBatchNormalizationGradient& o, const Visitor& visitor) {
+  dispatchType(o.input.type, [&]<class T>(T element) {
+    dispatchKind(o.neuron.type, [&](auto kind) { visitor(element, GradientBody<T, kind.value>{o}); });
+  });
+}
+
+template <class Operation>
+const char* refusesResident(const Operation& o, const Context& context) {
+  const char* reason = refusesPacks(o, context);
+  if (reason) return reason;
+  dispatchBody(o, [&]<class T, class Body>(T, const Body&) {
+    reason = refusesResidentColumns<T, Body>(o.input.rows, o.input.columns, context);
+  });
+  return reason;
+}
+
+template <class Operation>
+void runResident(const Operation& o, Context& context) {
+  dispatchBody(o, [&]<class T, class Body>(T, const Body& body) {
+    launchResidentColumns<T>(o.input.rows, o.input.columns, body, context);
+  });
+}
+
+void runPacks(const MatrixBatchNormalization& o, Context& context) {
+  dispatchBody(o, [&]<class T, class Body>(T, Body body) {
+    if (o.input.data == o.result.data) {
+      T* const copy = context.scratch<T>(o.input.columns);
+      check(cudaMemcpyAsync(copy, body.firstRow, o.input.columns * sizeof(T), cudaMemcpyDeviceToDevice, context.stream),
+            "A copy did not start");
+      body.firstRow = copy;
+    }
+    launchColumnStatistics<T>(o.input.rows, o.input.columns, body, context);
   });
 }
 
 void runPacks(const MatrixBatchNormalizationGradient& o, Context& context) {
-  dispatchType(o.input.type, [&]<class T>(T) {
-    dispatchKind(o.neuron.type, [&](auto kind) {
-      launchColumnStatistics<T>(o.input.rows, o.input.columns, GradientBody<T, kind.value>{o}, context);
-    });
+  dispatchBody(o, [&]<class T, class Body>(T, const Body& body) {
+    launchColumnStatistics<T>(o.input.rows, o.input.columns, body, context);
   });
 }
 
-constexpr std::array<Candidate<MatrixBatchNormalization>, 2> kCandidates = {
-    {{"packs", refusesPacks, runPacks}, {"plain", acceptsAll, runPlain}}};
-constexpr std::array<Candidate<MatrixBatchNormalizationGradient>, 2> kGradientCandidates = {
-    {{"packs", refusesPacks, runPacks}, {"plain", acceptsAll, runGradientPlain}}};
+constexpr std::array<Candidate<MatrixBatchNormalization>, 3> kCandidates = {
+    {{"resident", refusesResident, runResident}, {"packs", refusesPacks, runPacks}, {"plain", acceptsAll, runPlain}}};
+constexpr std::array<Candidate<MatrixBatchNormalizationGradient>, 3> kGradientCandidates = {
+    {{"resident", refusesResident, runResident},
+     {"packs", refusesPacks, runPacks},
+     {"plain", acceptsAll, runGradientPlain}}};
 
 }  // namespace
 

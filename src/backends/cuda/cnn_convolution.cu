@@ -5,10 +5,12 @@
 #include "backends/cuda/pixel_matrix.cuh"
 #include "backends/cuda/pixel_sums.cuh"
 #include "backends/cuda/products.hpp"
+#include "backends/cuda/split_convolution.cuh"
 #include "backends/cuda/windows.cuh"
 
-// Two ways. Products: the source pixels under each output's window become a row of a matrix, and each gradient one
-// product of matrices. Plain: each element by itself, for many small groups, such as depth-wise convolutions.
+// Three ways. Split products of patches: the copy engine gathers the source pixels under each output's window while
+// tensor cores multiply. Products of patches: those pixels become a row of a matrix, and each gradient one product of
+// matrices. Plain: each element by itself, for many small groups, such as depth-wise convolutions.
 namespace metalloid::cuda {
 namespace {
 
@@ -305,8 +307,27 @@ void runSubPixel(const CNNSubPixel& o, Context& context) {
 }
 
 template <class Operation>
-constexpr std::array<Candidate<Operation>, 2> kCandidates = {
-    {{"products of patches", refusesProducts<Operation>, runProducts}, {"plain", acceptsAll, runPlain}}};
+const char* refusesSplit(const Operation& o, const Context& context) {
+  return refusesSplitConvolution(o, context);
+}
+
+void runSplit(const CNNConvolution& o, Context& context) {
+  runSplitConvolution(o, context);
+  if (o.neuron.type != CNNNeuronType::none) finish(o, imagesOf(o.result, context), matrixOf(o.result), context);
+}
+
+void runSplit(const CNNConvolutionGradientForData& o, Context& context) { runSplitConvolution(o, context); }
+
+void runSplit(const CNNConvolutionGradientForWeightsAndBias& o, Context& context) {
+  runSplitConvolution(o, context);
+  runBias(o, context);
+}
+
+template <class Operation>
+constexpr std::array<Candidate<Operation>, 3> kCandidates = {
+    {{"split products of patches", refusesSplit<Operation>, runSplit},
+     {"products of patches", refusesProducts<Operation>, runProducts},
+     {"plain", acceptsAll, runPlain}}};
 
 }  // namespace
 

@@ -7,21 +7,29 @@
 /// Column sums and, from them, another pass over the same columns.
 ///
 /// Few rows: a block sums a strip of columns and finishes it while its cache still holds it. Many rows: one launch sums
-/// and another finishes.
+/// and another finishes, unless the strip stays in the shared memory of a cluster (resident_columns.cuh).
 namespace metalloid::cuda {
 
 /// `Body` has
+///   kSources, const MatrixView& source(n): the matrices that are read,
 ///   Columns columns(j): what it needs of the Pack<T>::kSize columns from j on, for the sums,
-///   Row load(i, j, isLast): the loads of one pack; isLast: nobody reads them again,
 ///   Term: the type in which the terms of a batch of rows are added; batches are added in double,
 ///   void add(columns, row, sums): adds the terms of a pack to the sums x[], y[] of its columns,
-///   float4 store(j, sums): takes a column's sums, stores what there is to store, and gives what `finish` needs of it,
-///   finishing(j, const float4* known): prepares the second pass from what `store` gave,
+///   float4 before(j): what `store` needs of a column, loaded when nothing is written yet,
+///   float4 store(j, before, sums, isKept): takes a column's sums and gives what `finish` needs of it; stores what
+///   there is to store, if it is to be kept,
+///   finishing(columns, const float4* known): prepares the second pass from what `store` gave,
 ///   void finish(finishing, row, i, j): stores the result.
 template <class T, class Term>
 struct Sums {
   Term x[Pack<T>::kSize] = {};
   Term y[Pack<T>::kSize] = {};
+};
+
+/// The packs of one place in all sources.
+template <class Body>
+struct Row {
+  uint4 pack[Body::kSources];
 };
 
 /// How a matrix is cut: into strips of neighbouring columns, and those into chunks of rows, one for each block.
@@ -38,20 +46,47 @@ struct StripPlan {
 template <class T, unsigned kLanes>
 constexpr unsigned kStripWidth = kLanes* Pack<T>::kSize;
 
-/// Rows that a thread loads before it computes: enough bytes in flight to hide how long memory takes.
-template <class Body>
-constexpr int kBatchRows = 128 / static_cast<int>(sizeof(typename Body::Row));
+/// Rows as they are in memory, from column j on; isLast: nobody reads them again.
+template <class T, class Body>
+struct RowsOfMemory {
+  using Index = std::size_t;
+  /// Enough bytes in flight to hide how long memory takes.
+  static constexpr int kBatch = 128 / static_cast<int>(sizeof(Row<Body>));
+
+  const Body& body;
+  std::size_t j;
+  bool isLast;
+
+  __device__ void await(std::size_t) {}
+  __device__ Row<Body> load(std::size_t i) const {
+    Row<Body> row;
+#pragma unroll
+    for (int n = 0; n < Body::kSources; ++n) {
+      const MatrixView& source = body.source(n);
+      const auto* const from = reinterpret_cast<const uint4*>(source.data + i * source.rowBytes + j * sizeof(T));
+      row.pack[n] = isLast ? __ldcs(from) : __ldcg(from);
+    }
+    return row;
+  }
+};
 
 /// Every `rowLanes`-th row from `begin` on, in batches: all loads of a batch, then f(row, i) for each of them.
-template <class Body, class F, class AfterBatch>
-__device__ void forEachRowOf(const Body& body, std::size_t j, std::size_t begin, std::size_t end, unsigned rowLanes,
-                             bool isLast, const F& f, const AfterBatch& afterBatch) {
-  constexpr int kRows = kBatchRows<Body>;
-  for (std::size_t i = begin; i < end; i += kRows * rowLanes) {
-    typename Body::Row row[kRows];
+/// `Rows` has
+///   Index: what counts the rows,
+///   kBatch: rows of a batch,
+///   void await(end): waits until the rows before this one are there,
+///   Row load(i): row i.
+template <class Body, class Rows, class F, class AfterBatch>
+__device__ void forEachRowOf(Rows& rows, typename Rows::Index begin, typename Rows::Index end, unsigned rowLanes,
+                             const F& f, const AfterBatch& afterBatch) {
+  using Index = typename Rows::Index;
+  constexpr int kRows = Rows::kBatch;
+  for (Index i = begin; i < end; i += kRows * rowLanes) {
+    Row<Body> row[kRows];
+    rows.await(min(i + (kRows - 1) * rowLanes + 1, end));
 #pragma unroll
     for (int u = 0; u < kRows; ++u) {
-      if (i + u * rowLanes < end) row[u] = body.load(i + u * rowLanes, j, isLast);
+      if (i + u * rowLanes < end) row[u] = rows.load(i + u * rowLanes);
     }
 #pragma unroll
     for (int u = 0; u < kRows; ++u) {
@@ -61,73 +96,96 @@ __device__ void forEachRowOf(const Body& body, std::size_t j, std::size_t begin,
   }
 }
 
-/// Adds what the warps have put there, in their order: into shared[0].
-template <unsigned kWidth>
-__device__ void addWarps(double2 (*shared)[kWidth]) {
+/// Sums of a thread's rows.
+template <class T, class Body, class Rows>
+__device__ Sums<T, double> sumRows(const Body& body, const typename Body::Columns& columns, Rows& rows,
+                                   typename Rows::Index begin, typename Rows::Index end, unsigned rowLanes) {
+  Sums<T, double> sums;
+  using Term = typename Body::Term;
+  Sums<T, Term> batch;
+  forEachRowOf<Body>(
+      rows, begin, end, rowLanes,
+      [&](const Row<Body>& row, typename Rows::Index) {
+        if constexpr (std::is_same_v<Term, double>) {
+          body.add(columns, row, sums);
+        } else {
+          body.add(columns, row, batch);
+        }
+      },
+      [&] {
+        if constexpr (!std::is_same_v<Term, double>) {
+#pragma unroll
+          for (int n = 0; n < Pack<T>::kSize; ++n) {
+            sums.x[n] += double{batch.x[n]};
+            sums.y[n] += double{batch.y[n]};
+          }
+          batch = {};
+        }
+      });
+  return sums;
+}
+
+/// Finishes a thread's rows, of which number 0 is row `first` of the matrix.
+template <class Body, class Rows, class Finishing>
+__device__ void finishRows(const Body& body, const Finishing& finishing, Rows& rows, std::size_t j, std::size_t first,
+                           typename Rows::Index begin, typename Rows::Index end, unsigned rowLanes) {
+  forEachRowOf<Body>(
+      rows, begin, end, rowLanes,
+      [&](const Row<Body>& row, typename Rows::Index i) { body.finish(finishing, row, first + i, j); }, [] {});
+}
+
+/// Adds what the warps have put at shared[warp * width + c], in their order: into shared[c].
+__device__ inline void addWarps(double2* shared, unsigned width) {
   __syncthreads();
-  for (unsigned c = threadIdx.x; c < kWidth; c += blockDim.x) {
-    double2 total = shared[0][c];
+  for (unsigned c = threadIdx.x; c < width; c += blockDim.x) {
+    double2 total = shared[c];
     for (unsigned w = 1; w < blockDim.x / 32; ++w) {
-      total.x += shared[w][c].x;
-      total.y += shared[w][c].y;
+      total.x += shared[w * width + c].x;
+      total.y += shared[w * width + c].y;
     }
-    shared[0][c] = total;
+    shared[c] = total;
   }
   __syncthreads();
 }
 
-/// Sums of a block's rows of a strip, in shared memory: shared[0][c], in an order that only the shape decides.
-template <class T, unsigned kLanes, class Body>
-__device__ void sumStrip(const StripPlan& plan, const Body& body, std::size_t j, std::size_t begin, std::size_t end,
-                         double2 (*shared)[kStripWidth<T, kLanes>]) {
+/// Adds the sums of a block's threads, of which `lanes` stand across a strip, in an order that only the shape decides:
+/// into shared[c] for each column of the strip.
+template <class T>
+__device__ void addThreads(Sums<T, double>& sums, unsigned lanes, double2* shared) {
   constexpr int kSize = Pack<T>::kSize;
-  const unsigned lane = threadIdx.x % kLanes, rowLane = threadIdx.x / kLanes;
-  const unsigned rowLanes = blockDim.x / kLanes, warp = threadIdx.x / 32;
-  Sums<T, double> sums;
-  if (j < plan.columns) {
-    const auto own = body.columns(j);
-    using Term = typename Body::Term;
-    if constexpr (std::is_same_v<Term, double>) {
-      forEachRowOf(
-          body, j, begin + rowLane, end, rowLanes, false,
-          [&](const typename Body::Row& row, std::size_t) { body.add(own, row, sums); }, [] {});
-    } else {
-      Sums<T, Term> batch;
-      forEachRowOf(
-          body, j, begin + rowLane, end, rowLanes, false,
-          [&](const typename Body::Row& row, std::size_t) { body.add(own, row, batch); },
-          [&] {
+  for (unsigned offset = lanes; offset < 32; offset *= 2) {
 #pragma unroll
-            for (int n = 0; n < kSize; ++n) {
-              sums.x[n] += double{batch.x[n]};
-              sums.y[n] += double{batch.y[n]};
-            }
-            batch = {};
-          });
-    }
-  }
-#pragma unroll
-  for (int n = 0; n < kSize; ++n) {
-#pragma unroll
-    for (unsigned offset = kLanes; offset < 32; offset *= 2) {
+    for (int n = 0; n < kSize; ++n) {
       sums.x[n] += __shfl_xor_sync(0xffffffffu, sums.x[n], offset);
       sums.y[n] += __shfl_xor_sync(0xffffffffu, sums.y[n], offset);
     }
   }
-  if (threadIdx.x % 32 < kLanes) {
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, width = lanes * kSize;
+  if (lane < lanes) {
 #pragma unroll
-    for (int n = 0; n < kSize; ++n) shared[warp][lane * kSize + n] = {sums.x[n], sums.y[n]};
+    for (int n = 0; n < kSize; ++n) shared[warp * width + lane * kSize + n] = {sums.x[n], sums.y[n]};
   }
-  addWarps(shared);
+  addWarps(shared, width);
+}
+
+/// Sums of a block's rows of a strip, in shared[c].
+template <class T, unsigned kLanes, class Body>
+__device__ void sumStrip(const StripPlan& plan, const Body& body, std::size_t j, std::size_t begin, std::size_t end,
+                         double2* shared) {
+  Sums<T, double> sums;
+  if (j < plan.columns) {
+    RowsOfMemory<T, Body> rows{body, j, false};
+    sums = sumRows<T>(body, body.columns(j), rows, begin + threadIdx.x / kLanes, end, blockDim.x / kLanes);
+  }
+  addThreads<T>(sums, kLanes, shared);
 }
 
 template <class T, unsigned kLanes, class Body>
-__device__ void finishStrip(const StripPlan& plan, const Body& body, const float4 (&known)[Pack<T>::kSize],
-                            std::size_t j, std::size_t begin, std::size_t end) {
-  const auto finishing = body.finishing(j, known);
-  forEachRowOf(
-      body, j, begin + threadIdx.x / kLanes, end, blockDim.x / kLanes, true,
-      [&](const typename Body::Row& row, std::size_t i) { body.finish(finishing, row, i, j); }, [] {});
+__device__ void finishStrip(const Body& body, const float4 (&known)[Pack<T>::kSize], std::size_t j, std::size_t begin,
+                            std::size_t end) {
+  RowsOfMemory<T, Body> rows{body, j, true};
+  finishRows(body, body.finishing(body.columns(j), known), rows, j, 0, begin + threadIdx.x / kLanes, end,
+             blockDim.x / kLanes);
 }
 
 /// One block a strip, which holds all of its rows: for few rows.
@@ -135,20 +193,20 @@ template <class T, unsigned kLanes, class Body>
 __global__ void __launch_bounds__(256) stripKernel(StripPlan plan, const __grid_constant__ Body body) {
   waitForFormer();
   constexpr unsigned kWidth = kStripWidth<T, kLanes>;
-  __shared__ double2 shared[8][kWidth];
+  __shared__ double2 shared[8 * kWidth];
   __shared__ float4 known[kWidth];
   const std::size_t first = std::size_t{blockIdx.x} * kWidth;
   const unsigned column = threadIdx.x % kLanes * Pack<T>::kSize;
   sumStrip<T, kLanes>(plan, body, first + column, 0, plan.rows, shared);
   for (unsigned c = threadIdx.x; c < kWidth && first + c < plan.columns; c += blockDim.x) {
-    known[c] = body.store(first + c, shared[0][c]);
+    known[c] = body.store(first + c, body.before(first + c), shared[c], true);
   }
   __syncthreads();
   if (first + column >= plan.columns) return;
   float4 own[Pack<T>::kSize];
 #pragma unroll
   for (int n = 0; n < Pack<T>::kSize; ++n) own[n] = known[column + n];
-  finishStrip<T, kLanes>(plan, body, own, first + column, 0, plan.rows);
+  finishStrip<T, kLanes>(body, own, first + column, 0, plan.rows);
 }
 
 constexpr unsigned kWideLanes = 32;  // 512 bytes of a row: whole pages of memory are read one after the other
@@ -158,12 +216,12 @@ template <class T, class Body>
 __global__ void __launch_bounds__(256) sumKernel(StripPlan plan, const __grid_constant__ Body body) {
   waitForFormer();
   constexpr unsigned kWidth = kStripWidth<T, kWideLanes>;
-  __shared__ double2 shared[8][kWidth];
+  __shared__ double2 shared[8 * kWidth];
   const std::size_t first = std::size_t{blockIdx.x} * kWidth, begin = blockIdx.y * plan.chunkRows;
   sumStrip<T, kWideLanes>(plan, body, first + threadIdx.x % kWideLanes * Pack<T>::kSize, begin,
                           min(begin + plan.chunkRows, plan.rows), shared);
   for (unsigned c = threadIdx.x; c < kWidth && first + c < plan.columns; c += blockDim.x) {
-    plan.partials[blockIdx.y * plan.columns + first + c] = shared[0][c];
+    plan.partials[blockIdx.y * plan.columns + first + c] = shared[c];
   }
   if (!isLastBlock(plan.counters + blockIdx.x, gridDim.y)) return;
   const unsigned warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -175,11 +233,11 @@ __global__ void __launch_bounds__(256) sumKernel(StripPlan plan, const __grid_co
       total.x += part.x;
       total.y += part.y;
     }
-    shared[warp][c] = total;
+    shared[warp * kWidth + c] = total;
   }
-  addWarps(shared);
+  addWarps(shared, kWidth);
   for (unsigned c = threadIdx.x; c < kWidth && first + c < plan.columns; c += blockDim.x) {
-    plan.known[first + c] = body.store(first + c, shared[0][c]);
+    plan.known[first + c] = body.store(first + c, body.before(first + c), shared[c], true);
   }
 }
 
@@ -192,15 +250,16 @@ __global__ void __launch_bounds__(256) finishKernel(StripPlan plan, const __grid
 #pragma unroll
   for (int n = 0; n < Pack<T>::kSize; ++n) known[n] = plan.known[j + n];
   const std::size_t begin = blockIdx.y * plan.chunkRows;
-  finishStrip<T, kWideLanes>(plan, body, known, j, begin, min(begin + plan.chunkRows, plan.rows));
+  finishStrip<T, kWideLanes>(body, known, j, begin, min(begin + plan.chunkRows, plan.rows));
 }
+
+constexpr std::size_t kFewRows = 512;  // that one block sums and finishes
 
 template <class T, class Body>
 void launchColumnStatistics(std::size_t rows, std::size_t columns, const Body& body, Context& context) {
   StripPlan plan{.rows = rows, .columns = columns};
   const auto strips = [&](unsigned width) { return static_cast<unsigned>((columns + width - 1) / width); };
   constexpr unsigned kNarrowLanes = 2;  // 32 bytes, the least that memory gives: many blocks for few columns
-  constexpr std::size_t kFewRows = 512;
   if (rows <= kFewRows) {
     return context.launchEarly(stripKernel<T, kNarrowLanes, Body>, strips(kStripWidth<T, kNarrowLanes>), 256, plan,
                                body);
@@ -210,7 +269,7 @@ void launchColumnStatistics(std::size_t rows, std::size_t columns, const Body& b
   int resident = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, sumKernel<T, Body>, 256, 0),
         "A kernel cannot be planned");
-  constexpr std::size_t kBatch = 8 * kBatchRows<Body>;
+  constexpr std::size_t kBatch = 8 * RowsOfMemory<T, Body>::kBatch;
   const auto blocks = static_cast<std::size_t>(std::max(1, resident) * context.multiprocessors);
   const std::size_t most = std::min<std::size_t>(65535, (rows + kBatch - 1) / kBatch);
   const std::size_t chunks = std::clamp<std::size_t>(blocks / wide, 1, most);

@@ -202,6 +202,7 @@ class Context {
   struct Extra {
     std::size_t sharedBytes = 0;
     bool isEarly = false;
+    unsigned clusterBlocks = 0;  // 0: as the kernel says, or none
   };
 
   template <class... Parameters, class... Arguments>

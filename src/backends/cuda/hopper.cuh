@@ -27,16 +27,23 @@ __device__ inline void arriveExpecting(std::uint64_t& barrier, unsigned bytes) {
                : "memory");
 }
 
-/// Arrives at the same barrier of a block of the cluster. For readers that are done: writes are not made visible to it,
-/// which would take longer than a product.
-__device__ inline void arriveAt(std::uint64_t& barrier, unsigned block) {
+/// Where another block of the cluster has what this one has at an address.
+__device__ inline std::uint32_t sameAddressIn(unsigned block, const void* pointer) {
+  std::uint32_t address = 0;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(pointer)), "r"(block));
+  return address;
+}
+
+/// Arrives at a barrier of any block of the cluster, unless it is not the turn of this thread. For readers that are
+/// done: writes are not made visible to the block, which would take longer than a product.
+__device__ inline void arriveAt(std::uint32_t barrier, bool isTurn) {
   asm volatile(
       "{\n"
-      ".reg .b32 remote;\n"
-      "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
-      "}" ::"r"(sharedAddress(&barrier)),
-      "r"(block)
+      ".reg .pred turn;\n"
+      "setp.ne.b32 turn, %1, 0;\n"
+      "@turn mbarrier.arrive.shared::cluster.b64 _, [%0];\n"
+      "}" ::"r"(barrier),
+      "r"(static_cast<int>(isTurn))
       : "memory");
 }
 
@@ -62,7 +69,24 @@ __device__ inline unsigned rankInCluster() {
   return rank;
 }
 
-/// All threads of all blocks of the cluster.
+/// Stores into the same place in the shared memory of a block of the cluster. That block's barrier, which must be known
+/// to be ready, hears of the bytes; nobody else knows when they are there.
+__device__ inline void sendTo(unsigned block, double2& place, std::uint64_t& barrier, double2 value) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 to, barrier;\n"
+      "mapa.shared::cluster.u32 to, %0, %2;\n"
+      "mapa.shared::cluster.u32 barrier, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f64 [to], {%3, %4}, [barrier];\n"
+      "}" ::"r"(sharedAddress(&place)),
+      "r"(sharedAddress(&barrier)), "r"(block), "d"(value.x), "d"(value.y)
+      : "memory");
+}
+
+/// All threads of all blocks of the cluster arrive, and wait for each other. Arriving alone makes nothing visible but
+/// what was published.
+__device__ inline void arriveAtCluster() { asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"); }
+__device__ inline void waitForCluster() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 __device__ inline void synchronizeCluster() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
@@ -70,6 +94,13 @@ __device__ inline void synchronizeCluster() {
 // --- the tensor copy engine ---
 
 /// Copies a box of a tensor into shared memory. `barrier` hears of the bytes.
+__device__ inline void copyBox(void* to, const CUtensorMap& tensor, std::uint64_t& barrier, int x, int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          sharedAddress(to)),
+      "l"(&tensor), "r"(sharedAddress(&barrier)), "r"(x), "r"(y)
+      : "memory");
+}
 __device__ inline void copyBox(void* to, const CUtensorMap& tensor, std::uint64_t& barrier, int x, int y, int z) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
@@ -88,16 +119,71 @@ __device__ inline void copyBoxToAll(void* to, const CUtensorMap& tensor, std::ui
       : "memory");
 }
 
+/// Copies channels of one tap of neighbouring patches: c, x, y and n of the first patch's corner, and the distance of
+/// the tap from there.
+__device__ inline void copyPatches(void* to, const CUtensorMap& tensor, std::uint64_t& barrier, int c, int x, int y,
+                                   int n, int tapX, int tapY) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(sharedAddress(to)),
+      "l"(&tensor), "r"(sharedAddress(&barrier)), "r"(c), "r"(x), "r"(y), "r"(n), "h"(static_cast<std::uint16_t>(tapX)),
+      "h"(static_cast<std::uint16_t>(tapY))
+      : "memory");
+}
+
 // --- products of tiles ---
 
-/// Describes rows of 32 16-bit numbers in shared memory as the copy engine lays them with its 64-byte swizzle. Eight
-/// rows are 512 bytes, and so is the alignment. The next 16 columns are `kNextColumns` further.
-__device__ inline std::uint64_t describeTile(const void* tile) {
-  constexpr std::uint64_t kSwizzle64 = std::uint64_t{2} << 62, kEightRows = std::uint64_t{512 / 16} << 32;
-  constexpr std::uint64_t kUnused = std::uint64_t{1} << 16;
-  return kSwizzle64 | kEightRows | kUnused | ((sharedAddress(tile) & 0x3ffff) >> 4);
+/// How a tile of 16-bit numbers lies in shared memory: the terms of a row side by side, 32 of them with the copy
+/// engine's swizzle of 64 bytes; or the rows of a term side by side, 64 of them with its swizzle of 128 bytes.
+enum class Tile { termsSideBySide, rowsSideBySide };
+
+/// Where the chunk of 16 bytes lies that begins a line's `chunk`-th eight numbers.
+template <Tile kTile>
+__device__ std::uint32_t chunkAddress(std::uint32_t tile, unsigned line, unsigned chunk) {
+  return kTile == Tile::termsSideBySide ? tile + line * 64 + (chunk ^ line / 2 % 4) * 16
+                                        : tile + line * 128 + (chunk ^ line % 8) * 16;
 }
-constexpr std::uint64_t kNextColumns = 32 / 16;
+
+/// What a thread of a warp must know to load 16 rows of 16 terms, from row `firstRow` and term `firstTerm` on.
+template <Tile kTile>
+__device__ std::uint32_t rowsAddress(const void* tile, unsigned firstRow, unsigned firstTerm) {
+  const unsigned line = threadIdx.x % 8, row = firstRow + threadIdx.x / 8 % 2 * 8;
+  const unsigned term = firstTerm + threadIdx.x / 16 % 2 * 8;
+  return kTile == Tile::termsSideBySide ? chunkAddress<kTile>(sharedAddress(tile), row + line, term / 8)
+                                        : chunkAddress<kTile>(sharedAddress(tile), term + line, row / 8);
+}
+
+/// Loads them as products take them from registers.
+template <Tile kTile>
+__device__ void loadRows(std::uint32_t (&to)[4], std::uint32_t address) {
+  if constexpr (kTile == Tile::termsSideBySide) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  }
+}
+
+/// The description of a right factor of 128 rows and 16 terms in shared memory: what depends on the address, and what
+/// the layout is. With rows side by side, rows 64 to 127 are `kHalfBytes` further.
+template <Tile kTile, unsigned kHalfBytes>
+__device__ std::uint32_t describeAddress(const void* tile) {
+  constexpr std::uint32_t kHalf = kTile == Tile::termsSideBySide ? 1 : kHalfBytes / 16;  // 1: of no meaning
+  return kHalf << 16 | (sharedAddress(tile) & 0x3ffff) >> 4;  // above: which block of the cluster
+}
+template <Tile kTile>
+constexpr std::uint32_t kLayoutDescription =
+    kTile == Tile::termsSideBySide ? 2u << 30 | 512 / 16    // swizzle of 64 bytes, distance of 8 rows
+                                   : 1u << 30 | 1024 / 16;  // swizzle of 128 bytes, of 8 terms
+/// How much further in descriptions `bytes` are, and the next 16 terms.
+constexpr std::uint32_t describeDistance(std::size_t bytes) { return static_cast<std::uint32_t>(bytes / 16); }
+template <Tile kTile>
+constexpr std::uint32_t kNextTerms = describeDistance(kTile == Tile::termsSideBySide ? 32 : 2048);
 
 /// A group of products begins, which may use registers that were written before.
 __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -120,33 +206,30 @@ __device__ void keepInOrder(float (&d)[kSize]) {
 #define METALLOID_F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define METALLOID_F16(i) METALLOID_F4(i), METALLOID_F4(i + 4), METALLOID_F4(i + 8), METALLOID_F4(i + 12)
 
-/// d = a bᵀ, or d += a bᵀ: 64 rows of a and 128 of b, of 16 bfloat16 each. Of a warp group: thread t has of row
-/// t / 32 * 16 + t % 32 / 4 + 8 h, columns t % 4 * 2 + 8 j + c, in d[4 j + 2 h + c].
-__device__ inline void multiplyTiles(float (&d)[64], std::uint64_t a, std::uint64_t b, bool isAdded) {
+/// d = a bᵀ, or d += a bᵀ: 64 rows of a and 128 of b, of 16 bfloat16 each; b by the part of its description that
+/// depends on the address. Of a warp group: thread t has of row t / 32 * 16 + t % 32 / 4 + 8 h, columns t % 4 * 2 + 8 j
+/// + c, in d[4 j + 2 h + c].
+template <Tile kTileOfB>
+__device__ void multiplyTiles(float (&d)[64], const std::uint32_t (&a)[4], std::uint32_t b, bool isAdded) {
   asm volatile(
       "{\n"
       ".reg .pred added;\n"
-      "setp.ne.b32 added, %66, 0;\n"
+      ".reg .b64 tile;\n"
+      "setp.ne.b32 added, %69, 0;\n"
+      "mov.b64 tile, {%68, %71};\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
       "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, "
       "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-      "%62, %63}, %64, %65, added, 1, 1, 0, 0;\n"
+      "%62, %63}, {%64, %65, %66, %67}, tile, added, 1, 1, %70;\n"
       "}"
       : METALLOID_F16(0), METALLOID_F16(16), METALLOID_F16(32), METALLOID_F16(48)
-      : "l"(a), "l"(b), "r"(static_cast<int>(isAdded)));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(static_cast<int>(isAdded)),
+        "n"(kTileOfB == Tile::rowsSideBySide ? 1 : 0), "n"(kLayoutDescription<kTileOfB>));
 }
 
 #undef METALLOID_F16
 #undef METALLOID_F4
-
-// --- turns: two warp groups that do something one after the other, again and again ---
-
-/// Waits until the other warp group has passed the turn on.
-__device__ inline void waitForTurn(unsigned barrier) { asm volatile("bar.sync %0, 256;" ::"r"(barrier) : "memory"); }
-
-/// Passes the turn on to the warp group that waits there.
-__device__ inline void passTurn(unsigned barrier) { asm volatile("bar.arrive %0, 256;" ::"r"(barrier) : "memory"); }
 
 // --- registers: warp groups of one block may have unequal numbers ---
 

@@ -42,24 +42,29 @@ void runGradientPlain(const MatrixNeuronGradient& o, Context& context) {
   });
 }
 
-/// How a kernel knows its neuron: by its type, or at run time. 16-bit elements choose at run time, since sixteen types
-/// three times would be most of the time that the back end takes to compile.
-template <CNNNeuronType kType>
-struct KnownNeuron {
-  static constexpr bool kHasSlopes = kType == CNNNeuronType::pReLU;
-  __device__ static float derivative(const math::Neuron& neuron, float z, float slope) {
-    return math::scalar::neuronDerivative<kType>(math::scalar::FloatOps{}, neuron, z, slope);
+/// The formulas' operations for elements of float16, which keep 11 bits: with the exponential and the reciprocal of the
+/// hardware, right to 20 bits where the result is not tiny. The exact ones would take longer than the memory.
+struct Float16Primitives : math::scalar::FloatPrimitives {
+  __device__ float divide(float x, float y) const {
+    asm("rcp.approx.ftz.f32 %0, %0;" : "+f"(y));
+    return x * y;
   }
 };
-struct AnyNeuron {
-  static constexpr bool kHasSlopes = true;
-  __device__ static float derivative(const math::Neuron& neuron, float z, float slope) {
-    return neuronDerivative(neuron, z, slope);
+struct Float16Ops : math::scalar::FloatMath<Float16Primitives> {
+  __device__ float exp(float x) const {
+    x *= 0x1.715476p+0f;  // log2(e)
+    asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
+    return x;
   }
+  __device__ Normal normal(float x) const { return FloatMath::normal(x, exp(-0.5f * x * x)); }
 };
 
-/// Three passes: gradient and input are read once, the result is written once, and the sums come along.
-template <class T, class Formula>
+template <class T>
+using OpsFor = std::conditional_t<std::is_same_v<T, __half>, Float16Ops, math::scalar::FloatOps>;
+
+/// Three passes: gradient and input are read once, the result is written once, and the sums come along. Each type of
+/// element has a kernel for each type of neuron: choosing it at run time takes longer than the memory.
+template <class T, CNNNeuronType kType>
 struct GradientBody {
   static constexpr int kSize = Pack<T>::kSize;
 
@@ -77,7 +82,7 @@ struct GradientBody {
   __device__ Columns columns(std::size_t j) const {
     Columns columns{};
     loadColumns(columns.bias, o.bias, j, static_cast<float>(kNoBias));
-    if constexpr (Formula::kHasSlopes) loadColumns(columns.slope, o.slopes, j, 0);
+    if constexpr (kType == CNNNeuronType::pReLU) loadColumns(columns.slope, o.slopes, j, 0);
     return columns;
   }
 
@@ -93,7 +98,7 @@ struct GradientBody {
 #pragma unroll
     for (int n = 0; n < kSize; ++n) {
       const float z = fmaf(alpha, x.value[n], columns.bias[n]);
-      terms.value[n] *= Formula::derivative(o.neuron, z, columns.slope[n]);
+      terms.value[n] *= math::scalar::neuronDerivative<kType>(OpsFor<T>{}, o.neuron, z, columns.slope[n]);
       result.value[n] = alpha * terms.value[n];
     }
     __stcs(reinterpret_cast<uint4*>(o.resultForData.data + i * o.resultForData.rowBytes + j * sizeof(T)),
@@ -109,16 +114,11 @@ const char* refusesOnePass(const MatrixNeuronGradient& o, const Context&) {
 }
 
 void runOnePass(const MatrixNeuronGradient& o, Context& context) {
-  const auto launch = [&]<class T, class Formula>(T, Formula) {
-    launchColumnPass<T>(o.gradient.rows, o.gradient.columns, static_cast<bool>(o.resultForBias),
-                        GradientBody<T, Formula>{o}, context);
-  };
-  dispatchType(o.gradient.type, [&]<class T>(T element) {
-    if constexpr (std::is_same_v<T, float>) {
-      math::dispatch(o.neuron.type, [&](auto tag) { launch(element, KnownNeuron<tag.value>{}); });
-    } else {
-      launch(element, AnyNeuron{});
-    }
+  dispatchType(o.gradient.type, [&]<class T>(T) {
+    math::dispatch(o.neuron.type, [&](auto tag) {
+      launchColumnPass<T>(o.gradient.rows, o.gradient.columns, static_cast<bool>(o.resultForBias),
+                          GradientBody<T, tag.value>{o}, context);
+    });
   });
 }
 

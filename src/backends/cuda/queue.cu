@@ -50,11 +50,19 @@ void Context::launchPointers(Extra extra, const void* kernel, dim3 grid, dim3 bl
   configuration.blockDim = block;
   configuration.dynamicSmemBytes = extra.sharedBytes;
   configuration.stream = stream;
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  configuration.attrs = &early;
-  configuration.numAttrs = extra.isEarly && computeMajor >= 9 ? 1 : 0;
+  cudaLaunchAttribute attributes[2] = {};
+  configuration.attrs = attributes;
+  if (extra.isEarly && computeMajor >= 9) {
+    cudaLaunchAttribute& early = attributes[configuration.numAttrs++];
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (extra.clusterBlocks > 0) {
+    cudaLaunchAttribute& cluster = attributes[configuration.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = extra.clusterBlocks;
+    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  }
   check(cudaLaunchKernelExC(&configuration, kernel, pointers), "A kernel did not start");
   if (mode != Mode::capture) return;
   cudaStreamCaptureStatus status{};

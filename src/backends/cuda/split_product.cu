@@ -1,8 +1,6 @@
 #include "backends/cuda/elements.cuh"
 #include "backends/cuda/hopper.cuh"
-#include "backends/cuda/products.hpp"
-
-#include <cuda.h>
+#include "backends/cuda/split_product.cuh"
 
 #include <cfloat>
 #include <cstdlib>
@@ -26,19 +24,24 @@
 namespace metalloid::cuda {
 namespace {
 
-constexpr unsigned kParts = 3;
+constexpr unsigned kParts = SplitParts::kParts;
 constexpr unsigned kTile = 128;           // rows and columns of the result that a block computes at a time
 constexpr unsigned kDepth = 32;           // terms of a stage: rows of 64 bytes, the width of the swizzle
 constexpr unsigned kStages = 4;           // that are loaded ahead
 constexpr unsigned kBlocksOfCluster = 2;  // one above the other: they share the tile of the right factor
 constexpr unsigned kConsumers = 2;        // warp groups that multiply, 64 rows each
 [[maybe_unused]] constexpr unsigned kConsumerRows = kTile / kConsumers;
-constexpr unsigned kThreads = (1 + kConsumers) * 128;
+static_assert(kConsumers == 2 && kBlocksOfCluster == 2);  // each has, and each brings, one half of a tile
+constexpr unsigned kWarps = 4;                            // of a warp group
+constexpr unsigned kThreads = (1 + kConsumers) * kWarps * 32;
 constexpr unsigned kPartBytes = kTile * kDepth * sizeof(__nv_bfloat16);
 
+constexpr unsigned kHalf = kTile / 2;  // rows that the copy engine brings at a time
+constexpr unsigned kHalfBytes = kPartBytes / 2;
+
 struct Stage {
-  std::byte left[kParts][kPartBytes];
-  std::byte right[kParts][kPartBytes];
+  std::byte left[kConsumers][kParts][kHalfBytes];
+  std::byte right[kParts][2][kHalfBytes];
 };
 
 struct SharedMemory {
@@ -49,213 +52,154 @@ struct SharedMemory {
 constexpr std::size_t kSharedAlignment = 1024;  // of tiles with the swizzle
 constexpr std::size_t kSharedBytes = sizeof(SharedMemory) + kSharedAlignment;
 
-// --- the parts ---
-
-/// A factor in parts: [part][row][term], the terms of a row side by side, whatever the factor was stored like.
-struct Parts {
-  __nv_bfloat16* data = nullptr;
-  std::size_t rows = 0;
-  std::size_t terms = 0;
-  std::size_t rowElements = 0;  // whole packs of 16 bytes
-  std::size_t partElements = 0;
-};
-
-Parts makeParts(std::size_t rows, std::size_t terms, Context& context) {
-  Parts parts{.rows = rows, .terms = terms, .rowElements = (terms + 7) / 8 * 8};
-  parts.partElements = rows * parts.rowElements;
-  parts.data = context.scratch<__nv_bfloat16>(kParts * parts.partElements);
-  return parts;
-}
-
-/// Stores eight neighbours in parts.
-__device__ void storeParts(const Parts& parts, std::size_t row, std::size_t term, const float (&values)[8]) {
-  __align__(16) __nv_bfloat16 part[kParts][8];
-#pragma unroll
-  for (int n = 0; n < 8; ++n) {
-    part[0][n] = __float2bfloat16_rn(values[n]);
-    const float rest = values[n] - __bfloat162float(part[0][n]);  // exact, as is the next
-    part[1][n] = __float2bfloat16_rn(rest);
-    part[2][n] = __float2bfloat16_rn(rest - __bfloat162float(part[1][n]));
-  }
-  __nv_bfloat16* const to = parts.data + row * parts.rowElements + term;
-#pragma unroll
-  for (unsigned p = 0; p < kParts; ++p) {
-    *reinterpret_cast<uint4*>(to + p * parts.partElements) = *reinterpret_cast<const uint4*>(part[p]);
-  }
-}
-
-/// For factors whose rows are those of the parts: eight terms a thread.
-__global__ void splitKernel(MatrixView factor, Parts parts) {
-  waitForFormer();
-  const std::size_t packs = parts.rowElements / 8;
-  const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
-  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < parts.rows * packs;
-       i += std::size_t{gridDim.x} * blockDim.x) {
-    const std::size_t row = i / packs, term = i % packs * 8;
-    const auto* const from = reinterpret_cast<const float*>(factor.data + row * factor.rowBytes) + term;
-    float values[8];
-    if (isAligned && term + 8 <= parts.terms) {
-      *reinterpret_cast<float4*>(values) = __ldcs(reinterpret_cast<const float4*>(from));
-      *reinterpret_cast<float4*>(values + 4) = __ldcs(reinterpret_cast<const float4*>(from) + 1);
-    } else {
-#pragma unroll
-      for (unsigned n = 0; n < 8; ++n) values[n] = term + n < parts.terms ? from[n] : 0;
-    }
-    storeParts(parts, row, term, values);
-  }
-}
-
-constexpr unsigned kTransposedTile = 64;
-
-/// For factors whose columns are the rows of the parts: blocks of 256 threads turn tiles of 64 x 64 in shared memory.
-__global__ void __launch_bounds__(256) splitTransposedKernel(MatrixView factor, Parts parts) {
-  waitForFormer();
-  __shared__ float tile[kTransposedTile][kTransposedTile + 1];
-  const std::size_t firstRow = std::size_t{blockIdx.x} * kTransposedTile;
-  const std::size_t firstTerm = std::size_t{blockIdx.y} * kTransposedTile;
-  const bool isAligned = (reinterpret_cast<std::uintptr_t>(factor.data) | factor.rowBytes) % 16 == 0;
-  constexpr unsigned kLoads = kTransposedTile * kTransposedTile / 4 / 256;
-  float4 loaded[kLoads];
-#pragma unroll
-  for (unsigned n = 0; n < kLoads; ++n) {
-    const unsigned term = threadIdx.x / 16 + n * 16, row = threadIdx.x % 16 * 4;
-    const auto* const from =
-        reinterpret_cast<const float*>(factor.data + (firstTerm + term) * factor.rowBytes) + firstRow + row;
-    const bool isThere = firstTerm + term < parts.terms;
-    if (isThere && isAligned && firstRow + row + 4 <= parts.rows) {
-      loaded[n] = __ldcs(reinterpret_cast<const float4*>(from));
-    } else {
-      const auto element = [&](unsigned c) { return isThere && firstRow + row + c < parts.rows ? from[c] : 0; };
-      loaded[n] = {element(0), element(1), element(2), element(3)};
-    }
-  }
-#pragma unroll
-  for (unsigned n = 0; n < kLoads; ++n) {
-    float* const to = &tile[threadIdx.x / 16 + n * 16][threadIdx.x % 16 * 4];
-    to[0] = loaded[n].x;
-    to[1] = loaded[n].y;
-    to[2] = loaded[n].z;
-    to[3] = loaded[n].w;
-  }
-  __syncthreads();
-  constexpr unsigned kPacks = kTransposedTile / 8;
-#pragma unroll
-  for (unsigned i = threadIdx.x; i < kTransposedTile * kPacks; i += 256) {
-    const unsigned row = i / kPacks, term = i % kPacks * 8;  // eight threads write 128 bytes side by side
-    if (firstRow + row >= parts.rows || firstTerm + term >= parts.rowElements) continue;
-    float values[8];
-#pragma unroll
-    for (unsigned n = 0; n < 8; ++n) values[n] = tile[term + n][row];
-    storeParts(parts, firstRow + row, firstTerm + term, values);
-  }
-}
-
-/// `isTransposed`: the terms of a row of the parts lie below each other in the factor.
-Parts split(const MatrixView& factor, bool isTransposed, Context& context) {
-  if (isTransposed) {
-    const Parts parts = makeParts(factor.columns, factor.rows, context);
-    context.launchEarly(splitTransposedKernel,
-                        dim3(blocksFor(parts.rows, kTransposedTile), blocksFor(parts.terms, kTransposedTile)), 256,
-                        factor, parts);
-    return parts;
-  }
-  const Parts parts = makeParts(factor.rows, factor.columns, context);
-  const std::size_t most = static_cast<std::size_t>(context.multiprocessors) * 16;
-  context.launchEarly(splitKernel, blocksFor(parts.rows * parts.rowElements / 8, 256, most), 256, factor, parts);
-  return parts;
-}
-
 // --- the product ---
 
-/// What the blocks share among them: pairs of tiles.
+/// What the blocks share among them: pairs of tiles, and slices of their terms.
 struct Schedule {
   unsigned pairs;    // rows of pairs of tiles
   unsigned columns;  // columns of tiles
   unsigned stages;   // of each tile
+  unsigned slices = 1;
+  unsigned stagesOfSlice = 0;
+  unsigned stagesOfTap = 0;  // of the terms' taps, if they have any
 
-  __host__ __device__ unsigned count() const { return pairs * columns; }
+  __host__ __device__ unsigned tiles() const { return pairs * columns; }
+  __host__ __device__ unsigned count() const { return tiles() * slices; }
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-/// The row of pairs and the column of a step. What is computed at once lies close together, and is shared by the L2
-/// cache.
-__device__ uint2 placeOf(const Schedule& schedule, unsigned step) {
+/// What a cluster does in a step.
+struct Step {
+  unsigned slice;
+  unsigned pair, column;          // of tiles
+  unsigned firstStage, endStage;  // of the slice
+};
+
+/// What is computed at once lies close together, and is shared by the L2 cache.
+__device__ Step stepOf(const Schedule& schedule, unsigned number) {
   constexpr unsigned kHeight = 8;
-  const unsigned group = step / (kHeight * schedule.columns), within = step % (kHeight * schedule.columns);
-  const unsigned height = min(kHeight, schedule.pairs - group * kHeight);
-  return {group * kHeight + within % height, within / height};
+  const unsigned slice = number / schedule.tiles(), tile = number % schedule.tiles();
+  const unsigned group = tile / (kHeight * schedule.columns), within = tile % (kHeight * schedule.columns);
+  const unsigned height = min(kHeight, schedule.pairs - group * kHeight), first = slice * schedule.stagesOfSlice;
+  return {slice, group * kHeight + within % height, within / height, first,
+          min(first + schedule.stagesOfSlice, schedule.stages)};
 }
 
+#endif
+
 /// One element as the plain product has it.
-__device__ float plainElement(const Product& p, std::size_t i, std::size_t j) {
-  const std::byte* left = p.left.data + (p.transposeLeft ? i * sizeof(float) : i * p.left.rowBytes);
-  const std::byte* right = p.right.data + (p.transposeRight ? j * p.right.rowBytes : j * sizeof(float));
-  const std::size_t leftStep = p.transposeLeft ? p.left.rowBytes : sizeof(float);
-  const std::size_t rightStep = p.transposeRight ? sizeof(float) : p.right.rowBytes;
-  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
+__device__ float plainElement(const SplitProduct& p, std::size_t i, std::size_t j) {
   float sum = 0;
 #pragma unroll 1
-  for (std::size_t t = 0; t < terms; ++t) {
-    sum = fmaf(*reinterpret_cast<const float*>(left), *reinterpret_cast<const float*>(right), sum);
-    left += leftStep;
-    right += rightStep;
-  }
+  for (std::size_t t = 0; t < p.left.terms; ++t) sum = fmaf(p.left.at(i, t), p.right.at(j, t), sum);
   return sum;
 }
 
 /// What becomes of the sum of an element of column j.
-__device__ float finished(const Product& p, float sum, std::size_t j) {
+__device__ float finished(const SplitProduct& p, float sum, std::size_t j) {
   const float z = static_cast<float>(p.alpha) * sum;
   return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
 }
 
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+/// Brings half a tile of the left factor: 64 rows from `row` on and the terms of a stage.
+template <Tile kLeft, bool kIsPatched>
+__device__ void bringLeft(std::byte (&to)[kParts][kHalfBytes], const CUtensorMap& left, std::uint64_t& full,
+                          const SplitProduct& p, unsigned row, unsigned stage) {
+  constexpr bool kIsTurned = kLeft == Tile::rowsSideBySide;
+  const unsigned term = stage * kDepth;
+  if constexpr (!kIsPatched) {
+    const int x = static_cast<int>(kIsTurned ? row : term), y = static_cast<int>(kIsTurned ? term : row);
+    hopper::copyBox(to, left, full, x, y, 0);
+  } else {
+    const PatchWalk& walk = p.left.patches;
+    // Beyond the last row, anything that is there.
+    const unsigned there = row < p.left.rows ? row : 0;
+    const PatchWalk::Corner corner = walk.corner(kIsTurned ? term : there);
+    const PatchWalk::Element element = walk.element(kIsTurned ? there : term);
+    for (unsigned part = 0; part < kParts; ++part) {
+      hopper::copyPatches(to[part], left, full, element.channel, corner.x, corner.y,
+                          corner.image + static_cast<int>(part) * walk.images, element.x, element.y);
+    }
+  }
+}
+
+/// Where a stage of the right factor begins in its matrix: column and row.
+template <Tile kRight>
+__device__ int2 rightCorner(const SplitProduct& p, const Schedule& schedule, unsigned column, unsigned stage) {
+  if (kRight == Tile::termsSideBySide) return {static_cast<int>(stage * kDepth), static_cast<int>(column)};
+  const unsigned tap = stage / schedule.stagesOfTap, within = stage % schedule.stagesOfTap;
+  const unsigned skipped = (p.right.reversedTaps - 1 - tap) * static_cast<unsigned>(p.right.rows);
+  return {static_cast<int>(skipped + column), static_cast<int>(within * kDepth)};
+}
+
 /// One thread brings the stages of all tiles of its block, and half of the right factor's for both blocks.
-__device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const Schedule& schedule,
-                        SharedMemory& shared, unsigned rank) {
-  constexpr unsigned kShare = kTile / kBlocksOfCluster;  // rows of the right factor that a block brings
+template <Tile kLeft, Tile kRight, bool kIsPatched>
+__device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const SplitProduct& p,
+                        const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   constexpr auto kAll = static_cast<std::uint16_t>((1u << kBlocksOfCluster) - 1);
   unsigned count = 0;  // of stages so far
-  for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
-    const uint2 place = placeOf(schedule, step);
-    const auto row = static_cast<int>((place.x * kBlocksOfCluster + rank) * kTile);
-    const auto column = static_cast<int>(place.y * kTile + rank * kShare);
-    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
+  for (unsigned n = blockIdx.x / kBlocksOfCluster; n < schedule.count(); n += gridDim.x / kBlocksOfCluster) {
+    const Step step = stepOf(schedule, n);
+    const unsigned row = (step.pair * kBlocksOfCluster + rank) * kTile, column = step.column * kTile + rank * kHalf;
+    for (unsigned k = step.firstStage; k < step.endStage; ++k, ++count) {
       const unsigned s = count % kStages;
       Stage& stage = shared.stages[s];
       hopper::waitFor(shared.empty[s], count / kStages % 2 ^ 1);
       hopper::arriveExpecting(shared.full[s], sizeof(Stage));
-      const auto term = static_cast<int>(k * kDepth);
-      hopper::copyBox(stage.left, left, shared.full[s], term, row, 0);
-      for (unsigned p = 0; p < kParts; ++p) {
-        hopper::copyBoxToAll(stage.right[p] + rank * (kPartBytes / kBlocksOfCluster), right, shared.full[s], term,
-                             column, static_cast<int>(p), kAll);
+      for (unsigned half = 0; half < kConsumers; ++half) {
+        bringLeft<kLeft, kIsPatched>(stage.left[half], left, shared.full[s], p, row + half * kHalf, k);
+      }
+      const int2 corner = rightCorner<kRight>(p, schedule, column, k);
+      for (unsigned part = 0; part < kParts; ++part) {
+        hopper::copyBoxToAll(stage.right[part][rank], right, shared.full[s], corner.x, corner.y, static_cast<int>(part),
+                             kAll);
       }
     }
   }
 }
 
-/// The parts of a stage as a consumer multiplies them.
-struct Factors {
-  std::uint64_t left[kParts], right[kParts];
+/// The parts of a stage as a consumer multiplies them: its rows of the left factor in registers, since shared memory
+/// would be too slow to give them again for each of the products.
+template <Tile kLeft, Tile kRight>
+class Factors {
+ public:
+  __device__ Factors(const SharedMemory& shared, unsigned consumer)
+      : firstRight_(hopper::describeAddress<kRight, kHalfBytes>(shared.stages[0].right)) {
+#pragma unroll
+    for (unsigned n = 0; n < kSteps; ++n) {
+      firstLeft_[n] = hopper::rowsAddress<kLeft>(shared.stages[0].left[consumer], threadIdx.x / 32 % 4 * 16, n * 16);
+    }
+  }
 
-  __device__ Factors(const Stage& stage, unsigned consumer) {
-    constexpr unsigned kRowBytes = kDepth * sizeof(__nv_bfloat16);
+  __device__ void load(unsigned stage) {
 #pragma unroll
     for (unsigned part = 0; part < kParts; ++part) {
-      left[part] = hopper::describeTile(stage.left[part] + consumer * kConsumerRows * kRowBytes);
-      right[part] = hopper::describeTile(stage.right[part]);
+#pragma unroll
+      for (unsigned n = 0; n < kSteps; ++n) {
+        hopper::loadRows<kLeft>(left_[part][n], firstLeft_[n] + stage * sizeof(Stage) + part * kHalfBytes);
+      }
     }
+    right_ = firstRight_ + stage * hopper::describeDistance(sizeof(Stage));
   }
 
   /// sum = or += the product of two parts.
-  __device__ void multiply(float (&sum)[64], unsigned leftPart, unsigned rightPart, bool isFirst) const {
+  __device__ void multiply(float (&sum)[64], unsigned leftPart, unsigned rightPart, bool isAdded) const {
 #pragma unroll
-    for (unsigned n = 0; n < kDepth / 16; ++n) {
-      hopper::multiplyTiles(sum, left[leftPart] + n * hopper::kNextColumns, right[rightPart] + n * hopper::kNextColumns,
-                            !isFirst || n > 0);
+    for (unsigned n = 0; n < kSteps; ++n) {
+      const std::uint32_t right = right_ + rightPart * hopper::describeDistance(kPartBytes);
+      hopper::multiplyTiles<kRight>(sum, left_[leftPart][n], right + n * hopper::kNextTerms<kRight>, isAdded || n > 0);
     }
   }
+
+ private:
+  static constexpr unsigned kSteps = kDepth / 16;
+  std::uint32_t firstLeft_[kSteps];
+  std::uint32_t firstRight_;
+  std::uint32_t left_[kParts][kSteps][4];
+  std::uint32_t right_ = 0;
 };
 
 /// sum += addend; what rounding takes away remains in the addend (Dekker's fast two-sum). In assembly, as the compiler
@@ -272,34 +216,40 @@ __device__ inline void addExactly(float& sum, float& addend) {
       : "+f"(sum), "+f"(addend));
 }
 
-/// What a warp group knows of its rows of a tile: their sums are sum + rest.
+/// What a warp group knows of its rows of a tile: when nothing is under way, their sums are sum + rest.
 struct Sums {
   float sum[64] = {};
   float rest[64] = {};
-  float leading[64];
+  float leading[64] = {};
 
-  /// Adds a stage. Calls f when tensor cores have done half of it: what they get then joins without a gap.
-  template <class F>
-  __device__ void add(const Factors& factors, bool isFirst, const F& f) {
+  /// Begins to add a stage. Calls f when tensor cores have done half of it; they do the other half while the leading
+  /// products are added.
+  template <class Factors, class F>
+  __device__ void begin(const Factors& factors, const F& f) {
     hopper::beginProducts();
-    factors.multiply(rest, 0, 2, isFirst);  // from the smallest on
-    factors.multiply(rest, 2, 0, false);
-    factors.multiply(rest, 1, 1, false);
+    factors.multiply(leading, 0, 0, false);
+    factors.multiply(rest, 0, 2, true);  // from the smallest on
+    factors.multiply(rest, 2, 0, true);
     hopper::endProducts();
-    factors.multiply(rest, 0, 1, false);
-    factors.multiply(rest, 1, 0, false);
-    factors.multiply(leading, 0, 0, true);
+    factors.multiply(rest, 1, 1, true);
+    factors.multiply(rest, 0, 1, true);
+    factors.multiply(rest, 1, 0, true);
     hopper::endProducts();
     hopper::waitForProducts<1>();
-    f();
-    hopper::waitForProducts<0>();
-    hopper::keepInOrder(rest);
     hopper::keepInOrder(leading);
+    f();
 #pragma unroll
-    for (int n = 0; n < 64; ++n) {
-      addExactly(sum[n], leading[n]);
-      rest[n] += leading[n];
-    }
+    for (int n = 0; n < 64; ++n) addExactly(sum[n], leading[n]);
+  }
+
+  /// Ends what has begun, if anything has. Calls f as soon as it has.
+  template <class F>
+  __device__ void end(const F& f) {
+    hopper::waitForProducts<0>();
+    f();
+    hopper::keepInOrder(rest);
+#pragma unroll
+    for (int n = 0; n < 64; ++n) rest[n] += leading[n];
   }
 
   /// Leaves in the rest what a float cannot hold of the sum: truncation does the less harm the smaller it is.
@@ -309,28 +259,36 @@ struct Sums {
   }
 };
 
-/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns. Then computes again what is not finite.
-__device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row, unsigned column) {
-  const bool isAligned = (reinterpret_cast<std::uintptr_t>(p.result.data) | p.result.rowBytes) % sizeof(float2) == 0;
-  bool isFinite = true;
+/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns.
+template <class F>
+__device__ void writeTile(const MatrixView& result, const float (&sum)[64], unsigned row, unsigned column,
+                          const F& finish) {
+  const bool isAligned = (reinterpret_cast<std::uintptr_t>(result.data) | result.rowBytes) % sizeof(float2) == 0;
 #pragma unroll
   for (unsigned half = 0; half < 2; ++half) {
     const unsigned i = row + half * 8;
-    auto* const to = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes);
+    auto* const to = reinterpret_cast<float*>(result.data + i * result.rowBytes);
 #pragma unroll
     for (unsigned n = 0; n < 16; ++n) {
       const unsigned j = column + n * 8;
       const float first = sum[4 * n + 2 * half], second = sum[4 * n + 2 * half + 1];
-      isFinite = isFinite && fabsf(first) <= FLT_MAX && fabsf(second) <= FLT_MAX;
-      if (i >= p.result.rows || j >= p.result.columns) continue;
-      if (isAligned && j + 1 < p.result.columns) {
-        *reinterpret_cast<float2*>(to + j) = {finished(p, first, j), finished(p, second, j + 1)};
+      if (i >= result.rows || j >= result.columns) continue;
+      if (isAligned && j + 1 < result.columns) {
+        *reinterpret_cast<float2*>(to + j) = {finish(first, j), finish(second, j + 1)};
       } else {
-        to[j] = finished(p, first, j);
-        if (j + 1 < p.result.columns) to[j + 1] = finished(p, second, j + 1);
+        to[j] = finish(first, j);
+        if (j + 1 < result.columns) to[j + 1] = finish(second, j + 1);
       }
     }
   }
+}
+
+/// The same, and computes again what is not finite.
+__device__ void writeResult(const SplitProduct& p, const float (&sum)[64], unsigned row, unsigned column) {
+  writeTile(p.result, sum, row, column, [&](float z, unsigned j) { return finished(p, z, j); });
+  bool isFinite = true;
+#pragma unroll
+  for (const float z : sum) isFinite = isFinite && fabsf(z) <= FLT_MAX;
   if (isFinite) return;
 #pragma unroll 1
   for (unsigned n = 0; n < 64; ++n) {
@@ -341,30 +299,56 @@ __device__ void writeTile(const Product& p, const float (&sum)[64], unsigned row
   }
 }
 
+/// The sums of a slice of the terms.
+__device__ MatrixView sliceOf(const SplitProduct& p, unsigned slice) {
+  const std::size_t rowBytes = p.right.rows * sizeof(float);
+  MatrixView view{.rows = p.left.rows, .columns = p.right.rows, .rowBytes = rowBytes};
+  view.data = reinterpret_cast<std::byte*>(p.slices) + slice * view.rows * rowBytes;
+  return view;
+}
+
 constexpr unsigned kStagesOfRest = 8;  // in which tensor cores add up the small products
 
-/// A warp group computes its rows of every tile of its block. Tensor cores work for one while the other one adds.
-__device__ void consume(const Product& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
+/// A warp group computes its rows of every tile of its block.
+template <Tile kLeft, Tile kRight>
+__device__ void consume(const SplitProduct& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  const unsigned ownTurn = 1 + consumer, otherTurn = 2 - consumer;
-  if (consumer == 1) hopper::passTurn(otherTurn);
+  Factors<kLeft, kRight> factors(shared, consumer);
+  const bool isReleaser = thread % 32 < kBlocksOfCluster;  // one of each warp for each block
+  const std::uint32_t firstEmpty = hopper::sameAddressIn(thread % kBlocksOfCluster, shared.empty);
+  const auto release = [&](unsigned stage, bool isRead) {
+    hopper::arriveAt(firstEmpty + stage % kStages * sizeof(shared.empty[0]), isRead && isReleaser);
+  };
+  const auto waitForStage = [&](unsigned stage) { hopper::waitFor(shared.full[stage % kStages], stage / kStages % 2); };
   unsigned count = 0;  // of stages so far
-  for (unsigned step = blockIdx.x / kBlocksOfCluster; step < schedule.count(); step += gridDim.x / kBlocksOfCluster) {
+  for (unsigned n = blockIdx.x / kBlocksOfCluster; n < schedule.count(); n += gridDim.x / kBlocksOfCluster) {
+    const Step step = stepOf(schedule, n);
+    const unsigned stages = step.endStage - step.firstStage;
     Sums sums;
-    for (unsigned k = 0; k < schedule.stages; ++k, ++count) {
-      const unsigned s = count % kStages;
-      hopper::waitFor(shared.full[s], count / kStages % 2);
-      hopper::waitForTurn(ownTurn);
-      sums.add(Factors(shared.stages[s], consumer), k == 0, [&] { hopper::passTurn(otherTurn); });
-      if (thread < kBlocksOfCluster) hopper::arriveAt(shared.empty[s], thread);
-      if (k % kStagesOfRest == kStagesOfRest - 1) sums.normalize();
+    waitForStage(count);
+    for (unsigned k = 0; k < stages; ++k, ++count) {
+      sums.end([&] {
+        factors.load(count % kStages);
+        release(count - 1, k > 0);
+      });
+      // A vote, so that the compiler knows that threads do not diverge.
+      if (__all_sync(~0u, k % kStagesOfRest == 0)) sums.normalize();
+      sums.begin(factors, [&] {
+        if (k + 1 < stages) waitForStage(count + 1);
+      });
     }
+    sums.end([] {});
+    release(count - 1, true);
     sums.normalize();
-    const uint2 place = placeOf(schedule, step);
-    const unsigned row = (place.x * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
-    writeTile(p, sums.sum, row + thread / 32 * 16 + thread % 32 / 4, place.y * kTile + thread % 4 * 2);
+    const unsigned row = (step.pair * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
+    const unsigned threadRow = row + thread / 32 * 16 + thread % 32 / 4;
+    const unsigned threadColumn = step.column * kTile + thread % 4 * 2;
+    if (p.slices) {
+      writeTile(sliceOf(p, step.slice), sums.sum, threadRow, threadColumn, [](float z, unsigned) { return z; });
+    } else {
+      writeResult(p, sums.sum, threadRow, threadColumn);
+    }
   }
-  if (consumer == 0) hopper::waitForTurn(ownTurn);  // what the other one passed on last
 }
 
 #endif
@@ -385,9 +369,10 @@ __device__ const bool kHasProduct =
 #define METALLOID_CLUSTER __cluster_dims__(kBlocksOfCluster, 1, 1)
 #endif
 
+template <Tile kLeft, Tile kRight, bool kIsPatched>
 __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
     splitProductKernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
-                       const __grid_constant__ Product p, Schedule schedule) {
+                       const __grid_constant__ SplitProduct p, Schedule schedule) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ std::byte bytes[];
   const auto address = reinterpret_cast<std::uintptr_t>(bytes);
@@ -396,7 +381,7 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (unsigned s = 0; s < kStages; ++s) {
       hopper::makeBarrier(shared.full[s], 1);
-      hopper::makeBarrier(shared.empty[s], kBlocksOfCluster * kConsumers);
+      hopper::makeBarrier(shared.empty[s], kBlocksOfCluster * kConsumers * kWarps);
     }
     hopper::publishBarriers();
   }
@@ -404,10 +389,10 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
   hopper::synchronizeCluster();
   if (threadIdx.x < 128) {
     hopper::giveRegisters<24>();
-    if (threadIdx.x == 0) produce(left, right, schedule, shared, rank);
+    if (threadIdx.x == 0) produce<kLeft, kRight, kIsPatched>(left, right, p, schedule, shared, rank);
   } else {
     hopper::takeRegisters<240>();
-    consume(p, schedule, shared, rank);
+    consume<kLeft, kRight>(p, schedule, shared, rank);
   }
   hopper::synchronizeCluster();  // nobody leaves while the other block still writes to its memory
 #endif
@@ -415,45 +400,78 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
 
 #undef METALLOID_CLUSTER
 
-/// The parts as the copy engine sees them, in boxes of `rows` rows of one stage.
-CUtensorMap tensorOf(const Parts& parts, unsigned rows, unsigned partsOfBox) {
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  static const auto encode = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found),
-          "The driver knows no tensor copies");
-    return reinterpret_cast<Encode>(function);
-  }();
-  const cuuint64_t sizes[] = {parts.terms, parts.rows, kParts};
-  const cuuint64_t strides[] = {parts.rowElements * sizeof(__nv_bfloat16), parts.partElements * sizeof(__nv_bfloat16)};
-  const cuuint32_t box[] = {kDepth, rows, partsOfBox}, steps[] = {1, 1, 1};
-  CUtensorMap map;
-  if (encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, parts.data, sizes, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
-    throw Failure(Status::Code::device, "A product was not set up", "the driver refused a tensor");
+using Kernel = decltype(&splitProductKernel<Tile::termsSideBySide, Tile::termsSideBySide, false>);
+
+template <bool kIsPatched>
+Kernel kernelFor(Tile left, Tile right) {
+  constexpr Tile kTerms = Tile::termsSideBySide, kRows = Tile::rowsSideBySide;
+  if (left == kTerms && right == kTerms) return splitProductKernel<kTerms, kTerms, kIsPatched>;
+  if (left == kTerms) return splitProductKernel<kTerms, kRows, kIsPatched>;
+  if (right == kTerms) return splitProductKernel<kRows, kTerms, kIsPatched>;
+  return splitProductKernel<kRows, kRows, kIsPatched>;
+}
+
+constexpr unsigned kSquare = 32;  // rows and columns that a block of sumSlicesKernel turns
+
+/// Adds up the slices, in their order. 32 x 8 threads.
+__global__ void __launch_bounds__(256) sumSlicesKernel(const __grid_constant__ SplitProduct p, unsigned slices) {
+  waitForFormer();
+  __shared__ float square[kSquare][kSquare + 1];
+  const std::size_t rows = p.left.rows, columns = p.right.rows;
+  const std::size_t firstRow = std::size_t{blockIdx.y} * kSquare, firstColumn = std::size_t{blockIdx.x} * kSquare;
+  const std::size_t j = firstColumn + threadIdx.x;
+  for (unsigned n = threadIdx.y; n < kSquare; n += 8) {
+    const std::size_t i = firstRow + n;
+    if (i >= rows || j >= columns) continue;
+    double sum = 0;
+#pragma unroll 4
+    for (unsigned s = 0; s < slices; ++s) sum += double{p.slices[(s * rows + i) * columns + j]};
+    auto z = static_cast<float>(sum);
+    if (!(fabsf(z) <= FLT_MAX)) z = plainElement(p, i, j);
+    z = finished(p, z, j);
+    if (p.isResultTurned) {
+      square[n][threadIdx.x] = z;
+    } else {
+      reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes)[j] = z;
+    }
   }
-  return map;
+  if (!p.isResultTurned) return;
+  __syncthreads();
+  const std::size_t i = firstRow + threadIdx.x;
+  for (unsigned n = threadIdx.y; n < kSquare; n += 8) {
+    if (i >= rows || firstColumn + n >= columns) continue;
+    reinterpret_cast<float*>(p.result.data + (firstColumn + n) * p.result.rowBytes)[i] = square[threadIdx.x][n];
+  }
 }
 
-Schedule scheduleOf(const Product& p) {
-  const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
-  return {.pairs = blocksFor(p.result.rows, kTile * kBlocksOfCluster),
-          .columns = blocksFor(p.result.columns, kTile),
-          .stages = blocksFor(terms, kDepth)};
-}
-
-/// Whether it is worth it: times in microseconds of both ways, from rates that an H200 showed.
-bool isFaster(const Product& p, const Context& context) {
-  constexpr double kFlopsOfPlain = 48e6, kBytesOfSplit = 3e6, kStage = 1.2, kTileEnd = 4, kLaunches = 8;
-  const auto m = static_cast<double>(p.result.rows), n = static_cast<double>(p.result.columns);
-  const auto k = static_cast<double>(p.transposeLeft ? p.left.rows : p.left.columns);
-  const Schedule schedule = scheduleOf(p);
+/// The time that a schedule takes, in microseconds, from rates that an H200 showed.
+double timeOf(const SplitProduct& p, const Schedule& schedule, const Context& context) {
+  constexpr double kTileEnd = 4, kBytes = 3e6, kLaunch = 3;
+  // Lines of 64 bytes that the copy engine gathers take longer than tensor cores.
+  const double stage = p.left.isPatched && p.left.tile == Tile::termsSideBySide ? 1.75 : 1.25;
   const unsigned clusters = static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster;
   const double rounds = (schedule.count() + clusters - 1) / clusters;
-  const double splitting = (m + n) * k * (sizeof(float) + kParts * sizeof(__nv_bfloat16)) / kBytesOfSplit;
-  return splitting + rounds * (schedule.stages * kStage + kTileEnd) + kLaunches < 2 * m * n * k / kFlopsOfPlain;
+  const auto bytes = static_cast<double>(p.left.rows * p.right.rows * sizeof(float));
+  const bool isSliced = schedule.slices > 1 || p.isResultTurned;
+  return rounds * (schedule.stagesOfSlice * stage + kTileEnd) +
+         (isSliced ? kLaunch + bytes * (2.0 * schedule.slices + 1) / kBytes : 0);
+}
+
+/// The fastest schedule.
+Schedule scheduleOf(const SplitProduct& p, const Context& context) {
+  Schedule schedule{.pairs = blocksFor(p.left.rows, kTile * kBlocksOfCluster),
+                    .columns = blocksFor(p.right.rows, kTile),
+                    .stages = blocksFor(p.left.terms, kDepth)};
+  schedule.stagesOfSlice = schedule.stages;
+  schedule.stagesOfTap = schedule.stages / p.right.reversedTaps;
+  Schedule best = schedule;
+  constexpr unsigned kMostSlices = 64, kLeastStages = 4;
+  for (unsigned slices = 2; slices <= kMostSlices && schedule.stages / slices >= kLeastStages; ++slices) {
+    schedule.stagesOfSlice = blocksFor(schedule.stages, slices);
+    schedule.slices = blocksFor(schedule.stages, schedule.stagesOfSlice);  // none is empty
+    if (timeOf(p, schedule, context) < timeOf(p, best, context)) best = schedule;
+  }
+  return best;
 }
 
 bool hasProduct() {
@@ -469,17 +487,82 @@ bool hasProduct() {
 enum class Wish { never, always, whereFaster };
 
 Wish wish() {
-  const char* const value = std::getenv("METALLOID_CUDA_SPLIT_PRODUCTS");
-  if (!value) return Wish::whereFaster;
-  return std::strcmp(value, "0") == 0 ? Wish::never : std::strcmp(value, "1") == 0 ? Wish::always : Wish::whereFaster;
+  static const Wish wished = [] {
+    const char* const value = std::getenv("METALLOID_CUDA_SPLIT_PRODUCTS");
+    if (!value) return Wish::whereFaster;
+    return std::strcmp(value, "0") == 0 ? Wish::never : std::strcmp(value, "1") == 0 ? Wish::always : Wish::whereFaster;
+  }();
+  return wished;
+}
+
+}  // namespace
+
+const char* refusesSplitProducts(const Context& context) {
+  if (wish() == Wish::never) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
+  if (context.computeMajor != 9 || !hasProduct()) return "it is made for compute capability 9.0, in code for 9.0a";
+  return nullptr;
+}
+
+bool isSplitFaster(const SplitProduct& p, double otherMicroseconds, const Context& context) {
+  if (wish() == Wish::always) return true;
+  constexpr double kBytes = 3e6, kLaunches = 8, kBytesOfElement = sizeof(float) + kParts * sizeof(__nv_bfloat16);
+  const MatrixView &left = p.left.matrix, &right = p.right.matrix;
+  const auto elements = static_cast<double>(left.rows * left.columns + right.rows * right.columns);
+  return elements * kBytesOfElement / kBytes + timeOf(p, scheduleOf(p, context), context) + kLaunches <
+         otherMicroseconds;
+}
+
+void runSplitProduct(const SplitProduct& product, Context& context) {
+  if (context.mode == Context::Mode::patch) {
+    context.isPatched = false;  // the tensors' descriptions are among the arguments, but a product is never patched
+    return;
+  }
+  const ScratchMark mark(context);
+  SplitProduct p = product;
+  const SplitParts left = split(p.left.matrix, context), right = split(p.right.matrix, context);
+  const Schedule schedule = scheduleOf(p, context);
+  if (schedule.slices > 1 || p.isResultTurned) {
+    p.slices = context.scratch<float>(schedule.slices * p.left.rows * p.right.rows);
+  }
+  const auto box = [](Tile tile) { return tile == Tile::rowsSideBySide ? uint2{kHalf, kDepth} : uint2{kDepth, kHalf}; };
+  const uint2 leftBox = box(p.left.tile), rightBox = box(p.right.tile);
+  const auto kernel =
+      p.left.isPatched ? kernelFor<true>(p.left.tile, p.right.tile) : kernelFor<false>(p.left.tile, p.right.tile);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+        "A kernel cannot be set up");
+  const unsigned clusters =
+      std::min(schedule.count(), static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster);
+  context.launchWith({.sharedBytes = kSharedBytes}, kernel, clusters * kBlocksOfCluster, kThreads,
+                     p.left.isPatched ? tensorOf(left, p.left.patches, leftBox.x, leftBox.y)
+                                      : tensorOf(left, leftBox.x, leftBox.y, kParts),
+                     tensorOf(right, rightBox.x, rightBox.y, 1), p, schedule);
+  if (!p.slices) return;
+  context.launchEarly(sumSlicesKernel, dim3(blocksFor(p.right.rows, kSquare), blocksFor(p.left.rows, kSquare)),
+                      dim3(kSquare, 8), p, schedule.slices);
+}
+
+namespace {
+
+/// A product of matrices, without its neuron.
+SplitProduct splitProductOf(const Product& p) {
+  const auto factor = [](const MatrixView& matrix, bool isTurned) {
+    return SplitFactor{.matrix = matrix,
+                       .tile = isTurned ? Tile::rowsSideBySide : Tile::termsSideBySide,
+                       .patches = {},
+                       .rows = isTurned ? matrix.columns : matrix.rows,
+                       .terms = isTurned ? matrix.rows : matrix.columns};
+  };
+  return {.left = factor(p.left, p.transposeLeft),
+          .right = factor(p.right, !p.transposeRight),
+          .result = p.result,
+          .bias = p.bias,
+          .alpha = p.alpha};
 }
 
 }  // namespace
 
 const char* refusesSplitProduct(const Product& p, const Context& context) {
-  static const Wish wished = wish();
-  if (wished == Wish::never) return "METALLOID_CUDA_SPLIT_PRODUCTS is 0";
-  if (context.computeMajor != 9 || !hasProduct()) return "it is made for compute capability 9.0, in code for 9.0a";
+  if (const char* const reason = refusesSplitProducts(context)) return reason;
   if (p.allowReducedPrecision) return "less precision is allowed, and faster";
   for (const MatrixView* view : {&p.left, &p.right, &p.result}) {
     if (view->type != DataType::float32) return "not all are of float32";
@@ -491,27 +574,14 @@ const char* refusesSplitProduct(const Product& p, const Context& context) {
   if (p.bias.data && p.bias.type != DataType::float32) return "the bias is not of float32";
   const std::size_t terms = p.transposeLeft ? p.left.rows : p.left.columns;
   if (p.result.rows == 0 || p.result.columns == 0 || terms == 0) return "it is empty";
-  if (wished == Wish::whereFaster && !isFaster(p, context)) return "it is too small to be worth it";
+  if (!isSplitFaster(splitProductOf(p), plainMicroseconds(p.result.rows, p.result.columns, terms), context)) {
+    return "it is too small to be worth it";
+  }
   return nullptr;
 }
 
 void runSplitProduct(const Product& product, Context& context) {
-  if (context.mode == Context::Mode::patch) {
-    context.isPatched = false;  // the tensors' descriptions are among the arguments, but a product is never patched
-    return;
-  }
-  const ScratchMark mark(context);
-  Product p = product;
-  p.neuron = {};  // in a pass of its own
-  const Parts left = split(p.left, p.transposeLeft, context);
-  const Parts right = split(p.right, !p.transposeRight, context);
-  const Schedule schedule = scheduleOf(p);
-  check(cudaFuncSetAttribute(splitProductKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "A kernel cannot be set up");
-  const unsigned clusters =
-      std::min(schedule.count(), static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster);
-  context.launchWith({.sharedBytes = kSharedBytes}, splitProductKernel, clusters * kBlocksOfCluster, kThreads,
-                     tensorOf(left, kTile, kParts), tensorOf(right, kTile / kBlocksOfCluster, 1), p, schedule);
+  runSplitProduct(splitProductOf(product), context);
   if (product.neuron.type == CNNNeuronType::none) return;
   forEachElement(context, extentOf(product.result), [product] __device__(std::size_t k, std::size_t i, std::size_t j) {
     const auto z = static_cast<float>(at(product.result, k, i, j));
