@@ -505,7 +505,7 @@ const char* refusesSplitProducts(const Context& context) {
 
 bool isSplitFaster(const SplitProduct& p, double otherMicroseconds, const Context& context) {
   if (wish() == Wish::always) return true;
-  constexpr double kBytes = 3e6, kLaunches = 8, kBytesOfElement = sizeof(float) + kParts * sizeof(__nv_bfloat16);
+  constexpr double kBytes = 3e6, kLaunches = 6, kBytesOfElement = sizeof(float) + kParts * sizeof(__nv_bfloat16);
   const MatrixView &left = p.left.matrix, &right = p.right.matrix;
   const auto elements = static_cast<double>(left.rows * left.columns + right.rows * right.columns);
   return elements * kBytesOfElement / kBytes + timeOf(p, scheduleOf(p, context), context) + kLaunches <
