@@ -17,6 +17,9 @@
 /// terms; from there on, sums are compensated: what rounding takes from a sum is kept beside it. The others, smaller by
 /// 2^-8, are added to what is kept.
 ///
+/// Where there are fewer tiles than multiprocessors have time for, the terms are cut into slices, whose sums are stored
+/// and added up in a fixed order.
+///
 /// Infinities, NaN, and numbers that bfloat16 rounds to infinity, give a sum that is not finite. Such an element is
 /// computed again, term by term in float32.
 ///
@@ -67,6 +70,20 @@ struct Schedule {
   __host__ __device__ unsigned count() const { return tiles() * slices; }
 };
 
+/// One element as the plain product has it.
+__device__ float plainElement(const SplitProduct& p, std::size_t i, std::size_t j) {
+  float sum = 0;
+#pragma unroll 1
+  for (std::size_t t = 0; t < p.left.terms; ++t) sum = fmaf(p.left.at(i, t), p.right.at(j, t), sum);
+  return sum;
+}
+
+/// What becomes of the sum of an element of column j.
+__device__ float finished(const SplitProduct& p, float sum, std::size_t j) {
+  const float z = static_cast<float>(p.alpha) * sum;
+  return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
+}
+
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 /// What a cluster does in a step.
@@ -85,24 +102,6 @@ __device__ Step stepOf(const Schedule& schedule, unsigned number) {
   return {slice, group * kHeight + within % height, within / height, first,
           min(first + schedule.stagesOfSlice, schedule.stages)};
 }
-
-#endif
-
-/// One element as the plain product has it.
-__device__ float plainElement(const SplitProduct& p, std::size_t i, std::size_t j) {
-  float sum = 0;
-#pragma unroll 1
-  for (std::size_t t = 0; t < p.left.terms; ++t) sum = fmaf(p.left.at(i, t), p.right.at(j, t), sum);
-  return sum;
-}
-
-/// What becomes of the sum of an element of column j.
-__device__ float finished(const SplitProduct& p, float sum, std::size_t j) {
-  const float z = static_cast<float>(p.alpha) * sum;
-  return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
-}
-
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 /// Brings half a tile of the left factor: 64 rows from `row` on and the terms of a stage.
 template <Tile kLeft, bool kIsPatched>
@@ -161,8 +160,8 @@ __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const
   }
 }
 
-/// The parts of a stage as a consumer multiplies them: its rows of the left factor in registers, since shared memory
-/// would be too slow to give them again for each of the products.
+/// The parts of a stage as a consumer multiplies them: its rows of the left factor in registers, which spares shared
+/// memory to give them again for each of the products.
 template <Tile kLeft, Tile kRight>
 class Factors {
  public:
