@@ -140,7 +140,7 @@ const std::vector<Sizes> kPackedMatrices = {{512, 24}, {513, 8}, {530, 12}, {103
 std::vector<Case> batchNormalizationCases() {
   Case forward{"BatchNormalization", batchNormalization, kSmallMatrices, kLargeMatrices, 4};
   forward.hugeSizes = {kHugeMatrices.front(), {58000, 8}};  // more rows than the clusters of a GPU hold
-  forward.hugeChoices = 0b0111;                              // statistics, gamma, beta
+  forward.hugeChoices = 0b0111;                             // statistics, gamma, beta
   forward.packedSizes = kPackedMatrices;
   Case gradient{"BatchNormalizationGradient", batchNormalizationGradient, kSmallMatrices, kLargeMatrices, 4};
   gradient.hugeSizes = {kHugeMatrices.front(), {29000, 8}};

@@ -96,8 +96,8 @@ constexpr std::optional<ResidentPlan> residentPlanOf(const ResidentShape& shape,
   return plan;
 }
 
-/// How to hold a strip of all rows; nothing if no cluster can. Best are wide strips, which memory reads faster; of those,
-/// small clusters, whose blocks wait less for each other. But every multiprocessor should have something to do.
+/// How to hold a strip of all rows; nothing if no cluster can. Best are wide strips, which memory reads faster; of
+/// those, small clusters, whose blocks wait less for each other. But every multiprocessor should have something to do.
 constexpr std::optional<ResidentPlan> planResident(const ResidentShape& shape) {
   constexpr unsigned kWidest = 8, kNarrowest = 2;  // 128 and 32 bytes, a line and the least that memory gives
   const auto planOf = [&](unsigned lanes, unsigned blocks) {
