@@ -3,7 +3,7 @@
 #include "backends/cuda/products.hpp"
 #include "backends/cuda/split_factor.cuh"
 
-/// Products of float32 on tensor cores, with the accuracy of float32: see split_product.cu.
+/// Products of float32 on tensor cores, with the accuracy of float32: see split_kernel.cuh.
 namespace metalloid::cuda {
 
 /// result = alpha * left * rightᵀ + bias, for each row of the left and each row of the right factor.
