@@ -6,8 +6,6 @@
 namespace metalloid::cpu::correlation_gradient_internal {
 namespace {
 
-constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
-
 /// Where the pixels of a block spread over more memory than this, one sweep over them for each strip would miss the
 /// address translation's first level at every step: strips are then packed together beforehand.
 constexpr std::size_t kSweptBytes = 192 * 1024;
@@ -31,14 +29,6 @@ constexpr double kCyclesPerElement = 1.25;  // of the source or of the gradient:
 
 // Threads are late now and then, by this part of a task on average: small tasks lose less by it.
 constexpr double kLateness = 0.25;
-
-void append(std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
-  if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
-    segments.back().length += length;
-  } else {
-    segments.push_back({offset, length});
-  }
-}
 
 Part planPart(const GradientJob& job, const TileShape& tile, std::size_t firstChannel, std::size_t count) {
   const CorrelationGradient& gradient = *job.gradient;

@@ -6,8 +6,6 @@
 namespace metalloid::cpu::correlation_internal {
 namespace {
 
-constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
-
 /// An inner block is at most this long, so that a panel of up to 32 columns stays in L1; a wider one does not, and
 /// rather has longer blocks, after which results are read and written again.
 constexpr std::size_t kColumnsInL1 = 32;
@@ -30,15 +28,6 @@ constexpr double kCyclesPerTask = 4000;
 
 // Threads are late now and then, by this part of a task on average: small tasks lose less by it.
 constexpr double kLateness = 0.25;
-
-/// Adds a stretch of elements, to the last one if it goes on from there.
-void append(std::vector<Segment>& segments, std::ptrdiff_t offset, std::size_t length) {
-  if (!segments.empty() && segments.back().offset + static_cast<std::ptrdiff_t>(segments.back().length) == offset) {
-    segments.back().length += length;
-  } else {
-    segments.push_back({offset, length});
-  }
-}
 
 /// The part of consecutive segments that a block of the inner index has.
 std::vector<Segment> cut(const std::vector<Segment>& segments, std::size_t stride, BlockRange inner) {

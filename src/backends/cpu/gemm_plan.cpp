@@ -6,7 +6,6 @@
 namespace metalloid::cpu {
 namespace {
 
-constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 constexpr std::size_t roundUp(std::size_t a, std::size_t b) { return ceilingQuotient(a, b) * b; }
 
 // Costs in cycles, measured on a machine with two 512-bit multiply-adds a cycle; only their ratios matter.

@@ -8,6 +8,8 @@
 
 namespace metalloid::cpu {
 
+constexpr std::size_t ceilingQuotient(std::size_t a, std::size_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
 // How a product is cut, from large to small:
 //
 //   slices   of the inner dimension, where the result alone is too small to keep many threads busy: each slice makes a

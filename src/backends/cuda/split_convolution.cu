@@ -146,10 +146,9 @@ const char* refuses(const Operation& o, const ImageView& source, const ImageView
       .window = o.window, .height = outputs.height, .width = outputs.width, .channels = source.channels};
   if (patchesInPlace(source, patches)) return "its patches are all in place";
   // Otherwise patches are written and read.
-  constexpr double kBytes = 3e6;  // a microsecond, on an H200
   const std::size_t rows = outputs.images * outputs.pixels(), columns = patches.taps() * source.channels;
   const double patchBytes = static_cast<double>(rows) * static_cast<double>(columns) * sizeof(float);
-  const double other = plainMicroseconds(rows, columns, outputs.channels) + 2 * patchBytes / kBytes;
+  const double other = plainMicroseconds(rows, columns, outputs.channels) + 2 * patchBytes / kBytesOfMicrosecond;
   return isSplitFaster(attempt.product, other, context) ? nullptr : "it is too small to be worth it";
 }
 

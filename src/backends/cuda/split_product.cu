@@ -25,7 +25,7 @@ Kernel kernelFor(Tile left, Tile right) {
 
 /// The time that a schedule takes, in microseconds, from rates that an H200 showed.
 double timeOf(const SplitProduct& p, const Schedule& schedule, const Context& context) {
-  constexpr double kTileEnd = 4, kBytes = 3e6, kLaunch = 3;
+  constexpr double kTileEnd = 4, kLaunch = 3;
   // Lines of 64 bytes that the copy engine gathers take longer than tensor cores.
   const double stage = p.left.isPatched && p.left.tile == Tile::termsSideBySide ? 1.75 : 1.25;
   const unsigned clusters = static_cast<unsigned>(context.multiprocessors) / kBlocksOfCluster;
@@ -33,7 +33,7 @@ double timeOf(const SplitProduct& p, const Schedule& schedule, const Context& co
   const auto bytes = static_cast<double>(p.left.rows * p.right.rows * sizeof(float));
   const bool isSliced = schedule.slices > 1 || p.isResultTurned;
   return rounds * (schedule.stagesOfSlice * stage + kTileEnd) +
-         (isSliced ? kLaunch + bytes * (2.0 * schedule.slices + 1) / kBytes : 0);
+         (isSliced ? kLaunch + bytes * (2.0 * schedule.slices + 1) / kBytesOfMicrosecond : 0);
 }
 
 /// The fastest schedule.
@@ -84,10 +84,10 @@ const char* refusesSplitProducts(const Context& context) {
 
 bool isSplitFaster(const SplitProduct& p, double otherMicroseconds, const Context& context) {
   if (wish() == Wish::always) return true;
-  constexpr double kBytes = 3e6, kLaunches = 6, kBytesOfElement = sizeof(float) + kParts * sizeof(__nv_bfloat16);
+  constexpr double kLaunches = 6, kBytesOfElement = sizeof(float) + kParts * sizeof(__nv_bfloat16);
   const MatrixView &left = p.left.matrix, &right = p.right.matrix;
   const auto elements = static_cast<double>(left.rows * left.columns + right.rows * right.columns);
-  return elements * kBytesOfElement / kBytes + timeOf(p, scheduleOf(p, context), context) + kLaunches <
+  return elements * kBytesOfElement / kBytesOfMicrosecond + timeOf(p, scheduleOf(p, context), context) + kLaunches <
          otherMicroseconds;
 }
 

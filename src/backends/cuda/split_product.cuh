@@ -23,6 +23,9 @@ const char* refusesSplitProducts(const Context& context);
 /// Whether it is expected to be faster than something else, or wanted anyway.
 bool isSplitFaster(const SplitProduct& product, double otherMicroseconds, const Context& context);
 
+/// What memory moves in a microsecond, on an H200.
+constexpr double kBytesOfMicrosecond = 3e6;
+
 /// What a plain product is expected to take.
 inline double plainMicroseconds(std::size_t rows, std::size_t columns, std::size_t terms) {
   constexpr double kOperations = 48e6, kLaunch = 5;  // a microsecond, and microseconds, on an H200
