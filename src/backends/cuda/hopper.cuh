@@ -133,43 +133,12 @@ __device__ inline void copyPatches(void* to, const CUtensorMap& tensor, std::uin
 
 // --- products of tiles ---
 
-/// How a tile of 16-bit numbers lies in shared memory: the terms of a row side by side, 32 of them with the copy
-/// engine's swizzle of 64 bytes; or the rows of a term side by side, 64 of them with its swizzle of 128 bytes.
+/// How a tile lies in shared memory: the terms of a row side by side, or the rows of a term. Of 16-bit numbers, lines
+/// hold 32 terms with the copy engine's swizzle of 64 bytes, or 64 rows with its swizzle of 128 bytes; of 32-bit
+/// numbers, 32 terms or rows with that of 128 bytes.
 enum class Tile { termsSideBySide, rowsSideBySide };
 
-/// Where the chunk of 16 bytes lies that begins a line's `chunk`-th eight numbers.
-template <Tile kTile>
-__device__ std::uint32_t chunkAddress(std::uint32_t tile, unsigned line, unsigned chunk) {
-  return kTile == Tile::termsSideBySide ? tile + line * 64 + (chunk ^ line / 2 % 4) * 16
-                                        : tile + line * 128 + (chunk ^ line % 8) * 16;
-}
-
-/// What a thread of a warp must know to load 16 rows of 16 terms, from row `firstRow` and term `firstTerm` on.
-template <Tile kTile>
-__device__ std::uint32_t rowsAddress(const void* tile, unsigned firstRow, unsigned firstTerm) {
-  const unsigned line = threadIdx.x % 8, row = firstRow + threadIdx.x / 8 % 2 * 8;
-  const unsigned term = firstTerm + threadIdx.x / 16 % 2 * 8;
-  return kTile == Tile::termsSideBySide ? chunkAddress<kTile>(sharedAddress(tile), row + line, term / 8)
-                                        : chunkAddress<kTile>(sharedAddress(tile), term + line, row / 8);
-}
-
-/// Loads them as products take them from registers.
-template <Tile kTile>
-__device__ void loadRows(std::uint32_t (&to)[4], std::uint32_t address) {
-  if constexpr (kTile == Tile::termsSideBySide) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-  } else {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-  }
-}
-
-/// The description of a right factor of 128 rows and 16 terms in shared memory: what depends on the address, and what
+/// The description of a factor of 64 or 128 rows and 16 terms in shared memory: what depends on the address, and what
 /// the layout is. With rows side by side, rows 64 to 127 are `kHalfBytes` further.
 template <Tile kTile, unsigned kHalfBytes>
 __device__ std::uint32_t describeAddress(const void* tile) {
@@ -206,28 +175,51 @@ __device__ void keepInOrder(float (&d)[kSize]) {
 #define METALLOID_F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define METALLOID_F16(i) METALLOID_F4(i), METALLOID_F4(i + 4), METALLOID_F4(i + 8), METALLOID_F4(i + 12)
 
-/// d = a bᵀ, or d += a bᵀ: 64 rows of a and 128 of b, of 16 bfloat16 each; b by the part of its description that
-/// depends on the address. Of a warp group: thread t has of row t / 32 * 16 + t % 32 / 4 + 8 h, columns t % 4 * 2 + 8 j
-/// + c, in d[4 j + 2 h + c].
+#define METALLOID_SUM                                                                                     \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
+  "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, "  \
+  "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
+
+/// d = a bᵀ, or d += a bᵀ: 64 rows of a and 128 of b, of 16 bfloat16 each, by the parts of their descriptions that
+/// depend on the addresses. Of a warp group: thread t has of row t / 32 * 16 + t % 32 / 4 + 8 h, columns t % 4 * 2 + 8
+/// j + c, in d[4 j + 2 h + c].
+template <Tile kTileOfA, Tile kTileOfB>
+__device__ void multiplyTiles(float (&d)[64], std::uint32_t a, std::uint32_t b, bool isAdded) {
+  asm volatile(
+      "{\n"
+      ".reg .pred added;\n"
+      ".reg .b64 left, right;\n"
+      "setp.ne.b32 added, %66, 0;\n"
+      "mov.b64 left, {%64, %69};\n"
+      "mov.b64 right, {%65, %70};\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " METALLOID_SUM
+      ", left, right, added, 1, 1, %67, %68;\n"
+      "}"
+      : METALLOID_F16(0), METALLOID_F16(16), METALLOID_F16(32), METALLOID_F16(48)
+      : "r"(a), "r"(b), "r"(static_cast<int>(isAdded)), "n"(kTileOfA == Tile::rowsSideBySide ? 1 : 0),
+        "n"(kTileOfB == Tile::rowsSideBySide ? 1 : 0), "n"(kLayoutDescription<kTileOfA>),
+        "n"(kLayoutDescription<kTileOfB>));
+}
+
+/// The same with the rows of a in registers: a[2 k + h] has, of the row that d[2 h] has, terms t % 4 * 2 + 8 k and the
+/// next one.
 template <Tile kTileOfB>
 __device__ void multiplyTiles(float (&d)[64], const std::uint32_t (&a)[4], std::uint32_t b, bool isAdded) {
   asm volatile(
       "{\n"
       ".reg .pred added;\n"
-      ".reg .b64 tile;\n"
+      ".reg .b64 right;\n"
       "setp.ne.b32 added, %69, 0;\n"
-      "mov.b64 tile, {%68, %71};\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
-      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, "
-      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-      "%62, %63}, {%64, %65, %66, %67}, tile, added, 1, 1, %70;\n"
+      "mov.b64 right, {%68, %71};\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " METALLOID_SUM
+      ", {%64, %65, %66, %67}, right, added, 1, 1, %70;\n"
       "}"
       : METALLOID_F16(0), METALLOID_F16(16), METALLOID_F16(32), METALLOID_F16(48)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(static_cast<int>(isAdded)),
         "n"(kTileOfB == Tile::rowsSideBySide ? 1 : 0), "n"(kLayoutDescription<kTileOfB>));
 }
 
+#undef METALLOID_SUM
 #undef METALLOID_F16
 #undef METALLOID_F4
 

@@ -16,7 +16,7 @@ struct Attempt {
 };
 
 constexpr std::size_t kTermsOfStage = 32;  // which must be channels of one tap
-constexpr std::size_t kRowsOfBox = 64;     // likewise
+constexpr std::size_t kRowsOfBox = 32;     // likewise
 
 std::size_t tapsOf(const operations::Window& window) { return window.x.taps * window.y.taps; }
 
@@ -28,6 +28,7 @@ const char* refusesLayer(const Operation& o, const ImageView& source, const Imag
   if (o.window.x.divisor != 1 || o.window.y.divisor != 1) return "it is transposed";
   if (tapsOf(o.window) == 1) return "its patches are pixels";
   if (!matrixOf(source) || !matrixOf(outputs)) return "the images are no matrices of float32";
+  if (!isCopyable(matrixOf(source)) || !isCopyable(matrixOf(outputs))) return "the images are not aligned to 16 bytes";
   constexpr std::size_t kLimit = std::size_t{1} << 28;
   for (const ImageView* view : {&source, &outputs}) {
     if (view->images * view->pixels() >= kLimit || view->channels >= kLimit) return "there are more than 2^28 pixels";
@@ -122,7 +123,7 @@ Attempt productOf(const CNNConvolutionGradientForData& o) {
 Attempt productOf(const CNNConvolutionGradientForWeightsAndBias& o) {
   if (const char* const reason = refusesLayer(o, o.source, o.gradient)) return {.refused = reason};
   if (o.accumulates) return {.refused = "it adds to its result"};
-  if (o.source.channels % kRowsOfBox != 0) return {.refused = "the channels are no multiple of 64"};
+  if (o.source.channels % kRowsOfBox != 0) return {.refused = "the channels are no multiple of 32"};
   const PatchWalk walk = walkOf(o.window, o.source, o.gradient);
   if (const char* const reason = refusesWalk(walk)) return {.refused = reason};
   const SplitFactor patches = patchesOf(walk, o.source, Tile::rowsSideBySide);

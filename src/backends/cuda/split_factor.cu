@@ -69,12 +69,18 @@ CUtensorMap tensorOf(const SplitParts& parts, unsigned columns, unsigned rows, u
                           {columns, rows, partsOfBox});
 }
 
-CUtensorMap tensorOf(const SplitParts& parts, const PatchWalk& walk, unsigned channels, unsigned outputs) {
+namespace {
+
+constexpr unsigned kNumbersOfLine = 32, kPartsOfLine = 64;  // fill the swizzle of 128 bytes
+constexpr TensorCopy kNumbers = {.type = CU_TENSOR_MAP_DATA_TYPE_FLOAT32, .swizzle = CU_TENSOR_MAP_SWIZZLE_128B};
+
+/// Patches of `copies` times the images that are walked over.
+CUtensorMap patchTensor(const TensorCopy& copy, void* pixels, cuuint64_t pixelBytes, const PatchWalk& walk,
+                        unsigned copies, unsigned channels, unsigned outputs) {
   static const auto encode = tensorEncoder<decltype(&cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
   const auto number = [](int n) { return static_cast<cuuint64_t>(n); };
-  const cuuint64_t pixelBytes = parts.rowElements * sizeof(__nv_bfloat16);
   const cuuint64_t sizes[] = {number(walk.channels), number(walk.x.size), number(walk.y.size),
-                              kParts * number(walk.images)};
+                              copies * number(walk.images)};
   const cuuint64_t strides[] = {pixelBytes, pixelBytes * sizes[1], pixelBytes * sizes[1] * sizes[2]};
   // Corners go from `lower` to the last pixel + `upper`.
   const auto upper = [](const PatchWalk::Axis& axis) {
@@ -83,10 +89,30 @@ CUtensorMap tensorOf(const SplitParts& parts, const PatchWalk& walk, unsigned ch
   const int lower[] = {walk.x.base, walk.y.base}, higher[] = {upper(walk.x), upper(walk.y)};
   const cuuint32_t steps[] = {1, static_cast<cuuint32_t>(walk.x.step), static_cast<cuuint32_t>(walk.y.step), 1};
   CUtensorMap map;
-  requireTensor(encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, parts.data, sizes, strides, lower, higher, channels,
-                       outputs, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzleOf(channels),
-                       CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+  requireTensor(encode(&map, copy.type, 4, pixels, sizes, strides, lower, higher, channels, outputs, steps,
+                       CU_TENSOR_MAP_INTERLEAVE_NONE, copy.swizzle, copy.promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
   return map;
+}
+
+}  // namespace
+
+CUtensorMap tensorOf(const MatrixView& matrix, unsigned rows) {
+  return makeTensorMap<3>(kNumbers, matrix.data, {matrix.columns, matrix.rows, 1},
+                          {matrix.rowBytes, matrix.rowBytes * matrix.rows}, {kNumbersOfLine, rows, 1});
+}
+
+CUtensorMap tensorOf(const SplitParts& pixels, const PatchWalk& walk, unsigned outputs) {
+  return patchTensor({.type = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, .swizzle = CU_TENSOR_MAP_SWIZZLE_128B}, pixels.data,
+                     pixels.rowElements * sizeof(__nv_bfloat16), walk, kParts, kPartsOfLine, outputs);
+}
+
+CUtensorMap tensorOf(const MatrixView& pixels, const PatchWalk& walk, unsigned outputs) {
+  return patchTensor(kNumbers, pixels.data, pixels.rowBytes, walk, 1, kNumbersOfLine, outputs);
+}
+
+bool isCopyable(const MatrixView& matrix) {
+  return (reinterpret_cast<std::uintptr_t>(matrix.data) | matrix.rowBytes) % 16 == 0 && matrix.rowBytes < std::size_t{1}
+                                                                                                              << 40;
 }
 
 const char* refusesWalk(const PatchWalk& walk) {

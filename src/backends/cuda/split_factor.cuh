@@ -105,10 +105,20 @@ SplitParts split(const MatrixView& matrix, Context& context);
 /// that the columns fill. Coordinates: column, row, part.
 CUtensorMap tensorOf(const SplitParts& parts, unsigned columns, unsigned rows, unsigned partsOfBox);
 
-/// The same for patches: boxes of so many channels of one tap of so many outputs. Coordinates: channel, x, y and image
+/// A matrix as it is, likewise: boxes of 32 columns, which fill the swizzle of 128 bytes, and `rows` rows. Part 0 is
+/// all.
+CUtensorMap tensorOf(const MatrixView& matrix, unsigned rows);
+
+/// Patches of pixels in parts: boxes of 64 channels of one tap of so many outputs. Coordinates: channel, x, y and image
 /// of the first output's corner, and distances in x and y from there; the images of the second part follow those of the
 /// first.
-CUtensorMap tensorOf(const SplitParts& parts, const PatchWalk& walk, unsigned channels, unsigned outputs);
+CUtensorMap tensorOf(const SplitParts& pixels, const PatchWalk& walk, unsigned outputs);
+
+/// Patches of pixels as they are: boxes of 32 channels.
+CUtensorMap tensorOf(const MatrixView& pixels, const PatchWalk& walk, unsigned outputs);
+
+/// Whether the copy engine can read a matrix as it is.
+bool isCopyable(const MatrixView& matrix);
 
 /// Why the copy engine cannot walk so; nullptr: it can.
 const char* refusesWalk(const PatchWalk& walk);

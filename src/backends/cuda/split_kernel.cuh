@@ -5,6 +5,7 @@
 #include "backends/cuda/split_product.cuh"
 
 #include <cfloat>
+#include <type_traits>
 
 /// Products of float32 on tensor cores, with the accuracy of float32.
 ///
@@ -14,8 +15,11 @@
 ///     a b = a0 b0 + (a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0)
 ///
 /// Tensor cores truncate what they add. So they add the leading products, which are exact in 16 bits, only over 32
-/// terms; from there on, sums are compensated: what rounding takes from a sum is kept beside it. The others, smaller by
-/// 2^-8, are added to what is kept.
+/// terms, or over 64 where there are so many that the plain product is further off anyway; from there on, sums are
+/// compensated: what rounding takes from a sum is kept beside it. The others, smaller by 2^-8, are added to what is
+/// kept.
+///
+/// Factors are split before. The left one may also be split on its way, in registers: that takes longer, but no memory.
 ///
 /// Where there are fewer tiles than multiprocessors have time for, the terms are cut into slices, whose sums are stored
 /// and added up in a fixed order.
@@ -41,8 +45,17 @@ constexpr unsigned kPartBytes = kTile * kDepth * sizeof(__nv_bfloat16);
 constexpr unsigned kHalf = kTile / 2;  // rows that the copy engine brings at a time
 constexpr unsigned kHalfBytes = kPartBytes / 2;
 
+/// In what form the left factor comes: in parts that were stored before, or as numbers, which consumers split; as a
+/// matrix, or gathered from patches.
+enum class Left { parts, patchParts, numbers, patchNumbers };
+__host__ __device__ constexpr bool isPatched(Left left) {
+  return left == Left::patchParts || left == Left::patchNumbers;
+}
+__host__ __device__ constexpr bool isInParts(Left left) { return left == Left::parts || left == Left::patchParts; }
+constexpr unsigned kNumberBytes = kHalf * kDepth * sizeof(float);  // of half a tile
+
 struct Stage {
-  std::byte left[kConsumers][kParts][kHalfBytes];
+  std::byte left[kConsumers][kParts][kHalfBytes];  // or numbers: with rows side by side, two boxes of 32 rows
   std::byte right[kParts][2][kHalfBytes];
 };
 
@@ -61,7 +74,8 @@ struct Schedule {
   unsigned stages;   // of each tile
   unsigned slices = 1;
   unsigned stagesOfSlice = 0;
-  unsigned stagesOfTap = 0;  // of the terms' taps, if they have any
+  unsigned stagesOfTap = 0;    // of the terms' taps, if they have any
+  unsigned leadingStages = 1;  // over which tensor cores add the leading products: 1 or 2
 
   __host__ __device__ unsigned tiles() const { return pairs * columns; }
   __host__ __device__ unsigned count() const { return tiles() * slices; }
@@ -75,10 +89,10 @@ __device__ float plainElement(const SplitProduct& p, std::size_t i, std::size_t 
   return sum;
 }
 
-/// What becomes of the sum of an element of column j.
-__device__ float finished(const SplitProduct& p, float sum, std::size_t j) {
+/// What becomes of the sum of an element in a column of the result.
+__device__ float finished(const SplitProduct& p, float sum, std::size_t column) {
   const float z = static_cast<float>(p.alpha) * sum;
-  return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[j] : z;
+  return p.bias.data ? z + reinterpret_cast<const float*>(p.bias.data)[column] : z;
 }
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -100,25 +114,32 @@ __device__ Step stepOf(const Schedule& schedule, unsigned number) {
           min(first + schedule.stagesOfSlice, schedule.stages)};
 }
 
-/// Brings half a tile of the left factor: 64 rows from `row` on and the terms of a stage.
-template <Tile kLeft, bool kIsPatched>
+/// Brings half a tile of the left factor: 64 rows from `row` on and the terms of a stage. What is beyond the last row
+/// may be anything.
+template <Tile kTileOfLeft, Left kLeft>
 __device__ void bringLeft(std::byte (&to)[kParts][kHalfBytes], const CUtensorMap& left, std::uint64_t& full,
                           const SplitProduct& p, unsigned row, unsigned stage) {
-  constexpr bool kIsTurned = kLeft == Tile::rowsSideBySide;
+  constexpr bool kIsTurned = kTileOfLeft == Tile::rowsSideBySide;
   const unsigned term = stage * kDepth;
-  if constexpr (!kIsPatched) {
-    const int x = static_cast<int>(kIsTurned ? row : term), y = static_cast<int>(kIsTurned ? term : row);
-    hopper::copyBox(to, left, full, x, y, 0);
-  } else {
-    const PatchWalk& walk = p.left.patches;
-    // Beyond the last row, anything that is there.
-    const unsigned there = row < p.left.rows ? row : 0;
-    const PatchWalk::Corner corner = walk.corner(kIsTurned ? term : there);
-    const PatchWalk::Element element = walk.element(kIsTurned ? there : term);
-    for (unsigned part = 0; part < kParts; ++part) {
-      hopper::copyPatches(to[part], left, full, element.channel, corner.x, corner.y,
+  const auto bring = [&](std::byte* box, unsigned firstRow, unsigned part) {
+    if constexpr (isPatched(kLeft)) {
+      const PatchWalk& walk = p.left.patches;
+      const unsigned there = firstRow < p.left.rows ? firstRow : 0;
+      const PatchWalk::Corner corner = walk.corner(kIsTurned ? term : there);
+      const PatchWalk::Element element = walk.element(kIsTurned ? there : term);
+      hopper::copyPatches(box, left, full, element.channel, corner.x, corner.y,
                           corner.image + static_cast<int>(part) * walk.images, element.x, element.y);
+    } else {
+      const int x = static_cast<int>(kIsTurned ? firstRow : term), y = static_cast<int>(kIsTurned ? term : firstRow);
+      hopper::copyBox(box, left, full, x, y, 0);
     }
+  };
+  if constexpr (kLeft == Left::patchParts) {
+    for (unsigned part = 0; part < kParts; ++part) bring(to[part], row, part);
+  } else {
+    bring(to[0], row, 0);
+    // Lines hold 32 numbers.
+    if constexpr (!isInParts(kLeft) && kIsTurned) bring(to[1], row + 32, 0);
   }
 }
 
@@ -132,7 +153,7 @@ __device__ int2 rightCorner(const SplitProduct& p, const Schedule& schedule, uns
 }
 
 /// One thread brings the stages of all tiles of its block, and half of the right factor's for both blocks.
-template <Tile kLeft, Tile kRight, bool kIsPatched>
+template <Tile kTileOfLeft, Tile kRight, Left kLeft>
 __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const SplitProduct& p,
                         const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   constexpr auto kAll = static_cast<std::uint16_t>((1u << kBlocksOfCluster) - 1);
@@ -144,9 +165,10 @@ __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const
       const unsigned s = count % kStages;
       Stage& stage = shared.stages[s];
       hopper::waitFor(shared.empty[s], count / kStages % 2 ^ 1);
-      hopper::arriveExpecting(shared.full[s], sizeof(Stage));
+      hopper::arriveExpecting(
+          shared.full[s], sizeof(stage.right) + (isInParts(kLeft) ? sizeof(stage.left) : kConsumers * kNumberBytes));
       for (unsigned half = 0; half < kConsumers; ++half) {
-        bringLeft<kLeft, kIsPatched>(stage.left[half], left, shared.full[s], p, row + half * kHalf, k);
+        bringLeft<kTileOfLeft, kLeft>(stage.left[half], left, shared.full[s], p, row + half * kHalf, k);
       }
       const int2 corner = rightCorner<kRight>(p, schedule, column, k);
       for (unsigned part = 0; part < kParts; ++part) {
@@ -157,45 +179,109 @@ __device__ void produce(const CUtensorMap& left, const CUtensorMap& right, const
   }
 }
 
-/// The parts of a stage as a consumer multiplies them: its rows of the left factor in registers, which spares shared
-/// memory to give them again for each of the products.
-template <Tile kLeft, Tile kRight>
-class Factors {
+/// A consumer's rows of the left factor in parts, as they lie in shared memory.
+template <Tile kTile>
+class PartsOfRows {
  public:
-  __device__ Factors(const SharedMemory& shared, unsigned consumer)
-      : firstRight_(hopper::describeAddress<kRight, kHalfBytes>(shared.stages[0].right)) {
-#pragma unroll
-    for (unsigned n = 0; n < kSteps; ++n) {
-      firstLeft_[n] = hopper::rowsAddress<kLeft>(shared.stages[0].left[consumer], threadIdx.x / 32 % 4 * 16, n * 16);
-    }
+  __device__ PartsOfRows(const SharedMemory& shared, unsigned consumer)
+      : first_(hopper::describeAddress<kTile, kHalfBytes>(shared.stages[0].left[consumer])) {}
+
+  __device__ void load(unsigned) {}
+
+  template <Tile kRight>
+  __device__ void multiply(float (&sum)[64], unsigned stage, unsigned part, unsigned n, std::uint32_t right,
+                           bool isAdded) const {
+    const std::uint32_t left = first_ + stage * hopper::describeDistance(sizeof(Stage)) +
+                               part * hopper::describeDistance(kHalfBytes) + n * hopper::kNextTerms<kTile>;
+    hopper::multiplyTiles<kTile, kRight>(sum, left, right, isAdded);
   }
 
+ private:
+  std::uint32_t first_;
+};
+
+/// Rows of numbers, which are split in registers.
+template <Tile kTile>
+class NumbersOfRows {
+ public:
+  __device__ NumbersOfRows(const SharedMemory& shared, unsigned consumer)
+      : first_(reinterpret_cast<const std::byte*>(shared.stages[0].left[consumer])) {}
+
+  /// Differences are exact.
   __device__ void load(unsigned stage) {
+    const std::byte* const numbers = first_ + stage * sizeof(Stage);
+    const unsigned row = threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4, term = threadIdx.x % 4 * 2;
 #pragma unroll
-    for (unsigned part = 0; part < kParts; ++part) {
+    for (unsigned i = 0; i < 4 * kSteps; ++i) {
+      float2 pair = pairOf(numbers, row + i % 2 * 8, term + i / 2 * 8);
 #pragma unroll
-      for (unsigned n = 0; n < kSteps; ++n) {
-        hopper::loadRows<kLeft>(left_[part][n], firstLeft_[n] + stage * sizeof(Stage) + part * kHalfBytes);
+      for (auto& part : parts_) {
+        const __nv_bfloat162 both = __float22bfloat162_rn(pair);
+        part[i / 4][i % 4] = *reinterpret_cast<const std::uint32_t*>(&both);
+        const float2 taken = __bfloat1622float2(both);
+        pair = {pair.x - taken.x, pair.y - taken.y};
       }
     }
-    right_ = firstRight_ + stage * hopper::describeDistance(sizeof(Stage));
   }
 
-  /// sum = or += the product of two parts.
-  __device__ void multiply(float (&sum)[64], unsigned leftPart, unsigned rightPart, bool isAdded) const {
-#pragma unroll
-    for (unsigned n = 0; n < kSteps; ++n) {
-      const std::uint32_t right = right_ + rightPart * hopper::describeDistance(kPartBytes);
-      hopper::multiplyTiles<kRight>(sum, left_[leftPart][n], right + n * hopper::kNextTerms<kRight>, isAdded || n > 0);
-    }
+  template <Tile kRight>
+  __device__ void multiply(float (&sum)[64], unsigned, unsigned part, unsigned n, std::uint32_t right,
+                           bool isAdded) const {
+    hopper::multiplyTiles<kRight>(sum, parts_[part][n], right, isAdded);
   }
 
  private:
   static constexpr unsigned kSteps = kDepth / 16;
-  std::uint32_t firstLeft_[kSteps];
-  std::uint32_t firstRight_;
-  std::uint32_t left_[kParts][kSteps][4];
-  std::uint32_t right_ = 0;
+
+  /// Two terms that are neighbours.
+  __device__ static float2 pairOf(const std::byte* numbers, unsigned row, unsigned term) {
+    const auto at = [&](unsigned line, unsigned column) {
+      return numbers + line * 128 + (column / 4 ^ line % 8) * 16 + column % 4 * 4;
+    };
+    if constexpr (kTile == Tile::termsSideBySide) return *reinterpret_cast<const float2*>(at(row, term));
+    const auto number = [&](unsigned t) {
+      return *reinterpret_cast<const float*>(at(t, row % 32) + row / 32 * kHalfBytes);
+    };
+    return {number(term), number(term + 1)};
+  }
+
+  const std::byte* first_;
+  std::uint32_t parts_[kParts][kSteps][4];
+};
+
+/// Both factors of the stages, for a consumer.
+template <class LeftRows, Tile kRight>
+class Factors {
+ public:
+  __device__ Factors(const SharedMemory& shared, unsigned consumer)
+      : left_(shared, consumer), right_(hopper::describeAddress<kRight, kHalfBytes>(shared.stages[0].right)) {}
+
+  __device__ void load(unsigned stage) { left_.load(stage); }
+
+  /// sum = or += the product of two parts of a stage, which has been loaded.
+  __device__ void multiply(float (&sum)[64], unsigned stage, unsigned leftPart, unsigned rightPart,
+                           bool isAdded = true) const {
+    const std::uint32_t right =
+        right_ + stage * hopper::describeDistance(sizeof(Stage)) + rightPart * hopper::describeDistance(kPartBytes);
+#pragma unroll
+    for (unsigned n = 0; n < kDepth / 16; ++n) {
+      left_.template multiply<kRight>(sum, stage, leftPart, n, right + n * hopper::kNextTerms<kRight>,
+                                      isAdded || n > 0);
+    }
+  }
+
+  /// sum += the products that are not the leading one.
+  __device__ void multiplySmall(float (&sum)[64], unsigned stage) const {
+    multiply(sum, stage, 0, 2);
+    multiply(sum, stage, 0, 1);
+    multiply(sum, stage, 2, 0);
+    multiply(sum, stage, 1, 1);
+    multiply(sum, stage, 1, 0);
+  }
+
+ private:
+  LeftRows left_;
+  std::uint32_t right_;
 };
 
 /// sum += addend; what rounding takes away remains in the addend (Dekker's fast two-sum). In assembly, as the compiler
@@ -218,31 +304,15 @@ struct Sums {
   float rest[64] = {};
   float leading[64] = {};
 
-  /// Begins to add a stage. Calls f when tensor cores have done half of it; they do the other half while the leading
-  /// products are added.
-  template <class Factors, class F>
-  __device__ void begin(const Factors& factors, const F& f) {
-    hopper::beginProducts();
-    factors.multiply(leading, 0, 0, false);
-    factors.multiply(rest, 0, 2, true);  // from the smallest on
-    factors.multiply(rest, 2, 0, true);
-    hopper::endProducts();
-    factors.multiply(rest, 1, 1, true);
-    factors.multiply(rest, 0, 1, true);
-    factors.multiply(rest, 1, 0, true);
-    hopper::endProducts();
-    hopper::waitForProducts<1>();
+  /// Takes up the leading products. What rounding takes away from the sum remains of them.
+  __device__ void takeLeading() {
     hopper::keepInOrder(leading);
-    f();
 #pragma unroll
     for (int n = 0; n < 64; ++n) addExactly(sum[n], leading[n]);
   }
 
-  /// Ends what has begun, if anything has. Calls f as soon as it has.
-  template <class F>
-  __device__ void end(const F& f) {
-    hopper::waitForProducts<0>();
-    f();
+  /// Takes up what remains.
+  __device__ void takeRemains() {
     hopper::keepInOrder(rest);
 #pragma unroll
     for (int n = 0; n < 64; ++n) rest[n] += leading[n];
@@ -255,92 +325,142 @@ struct Sums {
   }
 };
 
-/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns.
-template <class F>
-__device__ void writeTile(const MatrixView& result, const float (&sum)[64], unsigned row, unsigned column,
-                          const F& finish) {
+/// Writes what a thread has of a tile: pairs in 2 rows and 16 columns, from a row and a column on.
+__device__ void writePairs(const MatrixView& result, const float (&z)[64], unsigned row, unsigned column) {
+  const auto to = [&](unsigned i) { return reinterpret_cast<float*>(result.data + i * result.rowBytes) + column; };
   const bool isAligned = (reinterpret_cast<std::uintptr_t>(result.data) | result.rowBytes) % sizeof(float2) == 0;
-#pragma unroll
-  for (unsigned half = 0; half < 2; ++half) {
-    const unsigned i = row + half * 8;
-    auto* const to = reinterpret_cast<float*>(result.data + i * result.rowBytes);
+  if (isAligned && row + 8 < result.rows && column + kTile - 8 + 1 < result.columns) {
+    auto *const upper = reinterpret_cast<float2*>(to(row)), *const lower = reinterpret_cast<float2*>(to(row + 8));
 #pragma unroll
     for (unsigned n = 0; n < 16; ++n) {
-      const unsigned j = column + n * 8;
-      const float first = sum[4 * n + 2 * half], second = sum[4 * n + 2 * half + 1];
-      if (i >= result.rows || j >= result.columns) continue;
-      if (isAligned && j + 1 < result.columns) {
-        *reinterpret_cast<float2*>(to + j) = {finish(first, j), finish(second, j + 1)};
-      } else {
-        to[j] = finish(first, j);
-        if (j + 1 < result.columns) to[j + 1] = finish(second, j + 1);
-      }
+      upper[n * 4] = {z[4 * n], z[4 * n + 1]};
+      lower[n * 4] = {z[4 * n + 2], z[4 * n + 3]};
     }
+    return;
+  }
+#pragma unroll
+  for (unsigned n = 0; n < 64; ++n) {
+    const unsigned i = row + n / 2 % 2 * 8, j = n / 4 * 8 + n % 2;
+    if (i < result.rows && column + j < result.columns) to(i)[j] = z[n];
   }
 }
 
-/// The same, and computes again what is not finite.
+/// Writes the result, and computes again what is not finite.
 __device__ void writeResult(const SplitProduct& p, const float (&sum)[64], unsigned row, unsigned column) {
-  writeTile(p.result, sum, row, column, [&](float z, unsigned j) { return finished(p, z, j); });
   bool isFinite = true;
+  float z[64];
 #pragma unroll
-  for (const float z : sum) isFinite = isFinite && fabsf(z) <= FLT_MAX;
+  for (unsigned n = 0; n < 64; ++n) {
+    isFinite = isFinite && fabsf(sum[n]) <= FLT_MAX;
+    z[n] = static_cast<float>(p.alpha) * sum[n];
+  }
+  if (p.bias.data) {
+    const auto* const bias = reinterpret_cast<const float*>(p.bias.data);
+#pragma unroll
+    for (unsigned n = 0; n < 64; n += 4) {
+#pragma unroll
+      for (unsigned c = 0; c < 2; ++c) {
+        const unsigned j = column + n * 2 + c;
+        const float b = j < p.result.columns ? bias[j] : 0;
+        z[n + c] += b;
+        z[n + 2 + c] += b;
+      }
+    }
+  }
+  writePairs(p.result, z, row, column);
   if (isFinite) return;
 #pragma unroll 1
   for (unsigned n = 0; n < 64; ++n) {
-    const unsigned i = row + n / 32 * 8, j = column + n % 32 / 2 * 8 + n % 2;
+    const unsigned i = row + n / 2 % 2 * 8, j = column + n / 4 * 8 + n % 2;
     if (i >= p.result.rows || j >= p.result.columns) continue;
     float& element = reinterpret_cast<float*>(p.result.data + i * p.result.rowBytes)[j];
     if (!(fabsf(element) <= FLT_MAX)) element = finished(p, plainElement(p, i, j), j);
   }
 }
 
-/// The sums of a slice of the terms.
-__device__ MatrixView sliceOf(const SplitProduct& p, unsigned slice) {
-  const std::size_t rowBytes = p.right.rows * sizeof(float);
-  MatrixView view{.rows = p.left.rows, .columns = p.right.rows, .rowBytes = rowBytes};
-  view.data = reinterpret_cast<std::byte*>(p.slices) + slice * view.rows * rowBytes;
-  return view;
+/// Writes the sums of a slice of the terms.
+__device__ void writeSlice(const SplitProduct& p, unsigned slice, const Sums& sums, unsigned row, unsigned column) {
+#pragma unroll
+  for (unsigned n = 0; n < 64; n += 2) {
+    const unsigned i = row + n / 2 % 2 * 8, j = column + n / 4 * 8;
+    if (i >= p.left.rows || j >= p.right.rows) continue;
+    const std::size_t to = (slice * p.left.rows + i) * p.sliceColumns() + j;
+    if (p.areSlicesExact) {
+      const auto exact = [&](unsigned m) { return double{sums.sum[m]} + double{sums.rest[m]}; };
+      *reinterpret_cast<double2*>(p.slices + to * sizeof(double)) = {exact(n), exact(n + 1)};
+    } else {
+      *reinterpret_cast<float2*>(p.slices + to * sizeof(float)) = {sums.sum[n], sums.sum[n + 1]};
+    }
+  }
 }
 
-constexpr unsigned kStagesOfRest = 8;  // in which tensor cores add up the small products
+constexpr unsigned kStagesOfRest = 8;  // after which the rest is normalized: twice that where stages are paired
 
 /// A warp group computes its rows of every tile of its block.
-template <Tile kLeft, Tile kRight>
+template <Tile kTileOfLeft, Tile kRight, Left kLeft>
 __device__ void consume(const SplitProduct& p, const Schedule& schedule, SharedMemory& shared, unsigned rank) {
   const unsigned consumer = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  Factors<kLeft, kRight> factors(shared, consumer);
+  using Rows = std::conditional_t<isInParts(kLeft), PartsOfRows<kTileOfLeft>, NumbersOfRows<kTileOfLeft>>;
+  Factors<Rows, kRight> factors(shared, consumer);
   const bool isReleaser = thread % 32 < kBlocksOfCluster;  // one of each warp for each block
   const std::uint32_t firstEmpty = hopper::sameAddressIn(thread % kBlocksOfCluster, shared.empty);
-  const auto release = [&](unsigned stage, bool isRead) {
-    hopper::arriveAt(firstEmpty + stage % kStages * sizeof(shared.empty[0]), isRead && isReleaser);
+  const auto release = [&](unsigned stage) {
+    hopper::arriveAt(firstEmpty + stage % kStages * sizeof(shared.empty[0]), isReleaser);
   };
   const auto waitForStage = [&](unsigned stage) { hopper::waitFor(shared.full[stage % kStages], stage / kStages % 2); };
   unsigned count = 0;  // of stages so far
   for (unsigned n = blockIdx.x / kBlocksOfCluster; n < schedule.count(); n += gridDim.x / kBlocksOfCluster) {
     const Step step = stepOf(schedule, n);
-    const unsigned stages = step.endStage - step.firstStage;
+    const unsigned end = count + step.endStage - step.firstStage;
     Sums sums;
     waitForStage(count);
-    for (unsigned k = 0; k < stages; ++k, ++count) {
-      sums.end([&] {
-        factors.load(count % kStages);
-        release(count - 1, k > 0);
-      });
-      // A vote, so that the compiler knows that threads do not diverge.
-      if (__all_sync(~0u, k % kStagesOfRest == 0)) sums.normalize();
-      sums.begin(factors, [&] {
-        if (k + 1 < stages) waitForStage(count + 1);
-      });
+    for (unsigned untilNormal = 0; count < end;) {
+      const unsigned stage = count % kStages;
+      factors.load(stage);
+      // Votes, so that the compiler knows that threads do not diverge.
+      if (__all_sync(~0u, untilNormal == 0)) {
+        sums.normalize();
+        untilNormal = kStagesOfRest;
+      }
+      --untilNormal;
+      if (isInParts(kLeft) && __all_sync(~0u, schedule.leadingStages == 2 && count + 1 < end)) {
+        const unsigned next = (count + 1) % kStages;
+        waitForStage(count + 1);
+        hopper::beginProducts();
+        factors.multiply(sums.leading, stage, 0, 0, false);
+        factors.multiply(sums.leading, next, 0, 0);
+        factors.multiplySmall(sums.rest, stage);
+        hopper::endProducts();
+        factors.multiplySmall(sums.rest, next);
+        hopper::endProducts();
+        hopper::waitForProducts<1>();
+        release(count);
+        ++count;
+      } else {
+        hopper::beginProducts();
+        factors.multiply(sums.leading, stage, 0, 0, false);
+        factors.multiply(sums.rest, stage, 0, 2);
+        factors.multiply(sums.rest, stage, 2, 0);
+        hopper::endProducts();
+        factors.multiply(sums.rest, stage, 1, 1);
+        factors.multiply(sums.rest, stage, 0, 1);
+        factors.multiply(sums.rest, stage, 1, 0);
+        hopper::endProducts();
+        hopper::waitForProducts<1>();
+      }
+      sums.takeLeading();
+      if (count + 1 < end) waitForStage(count + 1);
+      hopper::waitForProducts<0>();
+      release(count);
+      ++count;
+      sums.takeRemains();
     }
-    sums.end([] {});
-    release(count - 1, true);
     sums.normalize();
     const unsigned row = (step.pair * kBlocksOfCluster + rank) * kTile + consumer * kConsumerRows;
     const unsigned threadRow = row + thread / 32 * 16 + thread % 32 / 4;
     const unsigned threadColumn = step.column * kTile + thread % 4 * 2;
     if (p.slices) {
-      writeTile(sliceOf(p, step.slice), sums.sum, threadRow, threadColumn, [](float z, unsigned) { return z; });
+      writeSlice(p, step.slice, sums, threadRow, threadColumn);
     } else {
       writeResult(p, sums.sum, threadRow, threadColumn);
     }
@@ -365,7 +485,7 @@ __device__ const bool kHasProduct =
 #define METALLOID_CLUSTER __cluster_dims__(kBlocksOfCluster, 1, 1)
 #endif
 
-template <Tile kLeft, Tile kRight, bool kIsPatched>
+template <Tile kTileOfLeft, Tile kRight, Left kLeft>
 __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
     splitProductKernel(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
                        const __grid_constant__ SplitProduct p, Schedule schedule) {
@@ -385,10 +505,10 @@ __global__ void METALLOID_CLUSTER __launch_bounds__(kThreads, 1)
   hopper::synchronizeCluster();
   if (threadIdx.x < 128) {
     hopper::giveRegisters<24>();
-    if (threadIdx.x == 0) produce<kLeft, kRight, kIsPatched>(left, right, p, schedule, shared, rank);
+    if (threadIdx.x == 0) produce<kTileOfLeft, kRight, kLeft>(left, right, p, schedule, shared, rank);
   } else {
     hopper::takeRegisters<240>();
-    consume<kLeft, kRight>(p, schedule, shared, rank);
+    consume<kTileOfLeft, kRight, kLeft>(p, schedule, shared, rank);
   }
   hopper::synchronizeCluster();  // nobody leaves while the other block still writes to its memory
 #endif
@@ -410,10 +530,14 @@ __global__ void __launch_bounds__(256) sumSlicesKernel(const __grid_constant__ S
     if (i >= rows || j >= columns) continue;
     double sum = 0;
 #pragma unroll 4
-    for (unsigned s = 0; s < slices; ++s) sum += double{p.slices[(s * rows + i) * columns + j]};
+    for (unsigned s = 0; s < slices; ++s) {
+      const std::size_t from = (s * rows + i) * p.sliceColumns() + j;
+      sum += p.areSlicesExact ? reinterpret_cast<const double*>(p.slices)[from]
+                              : double{reinterpret_cast<const float*>(p.slices)[from]};
+    }
     auto z = static_cast<float>(sum);
     if (!(fabsf(z) <= FLT_MAX)) z = plainElement(p, i, j);
-    z = finished(p, z, j);
+    z = finished(p, z, p.isResultTurned ? i : j);
     if (p.isResultTurned) {
       square[n][threadIdx.x] = z;
     } else {

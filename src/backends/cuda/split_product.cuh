@@ -12,9 +12,13 @@ struct SplitProduct {
   SplitFactor right;
   MatrixView result;
   bool isResultTurned = false;       // a row of the result belongs to a row of the right factor
-  operations::VectorView bias = {};  // an element for each row of the right factor
+  operations::VectorView bias = {};  // an element for each column of the result
   double alpha = 1;
-  float* slices = nullptr;  // the sums of slices of the terms, before they are added up
+  std::byte* slices = nullptr;  // the sums of slices of the terms, before they are added up
+  bool areSlicesExact = false;  // double, as rounding them would show in the result; otherwise float
+
+  /// Of each row of the slices: an even number.
+  __host__ __device__ std::size_t sliceColumns() const { return (right.rows + 1) / 2 * 2; }
 };
 
 /// Why this device computes none; nullptr: it does.
