@@ -1,6 +1,7 @@
 #include "backends/cuda/columns.cuh"
 
 #include "backends/cuda/column_pass.cuh"
+#include "backends/cuda/pixel_sums.cuh"
 
 namespace metalloid::cuda {
 namespace {
@@ -31,6 +32,7 @@ void sumColumns(const MatrixView& matrix, const VectorView& result, Context& con
       launchColumnPass<T>(matrix.rows, matrix.columns, true, SumBody<T>{matrix, result}, context);
     });
   }
+  if (matrix.matrices == 1 && sumPixels(matrix, result, false, context)) return;
   forEachColumnSum(
       context, extentOf(matrix),
       [matrix] __device__(std::size_t k, std::size_t i, std::size_t j) -> double2 {

@@ -46,6 +46,11 @@ const char* refusesSplit(const Operation& o, const Context& context) {
 }
 
 template <class Operation>
+const char* refusesNarrow(const Operation& o, const Context&) {
+  return refusesNarrowProduct(productOf(o));
+}
+
+template <class Operation>
 const char* refusesLibrary(const Operation& o, const Context&) {
   return refusesLibraryProduct(productOf(o));
 }
@@ -63,6 +68,12 @@ void runSplit(const Operation& o, Context& context) {
 }
 
 template <class Operation>
+void runNarrow(const Operation& o, Context& context) {
+  runNarrowProduct(productOf(o), context);
+  runBias(o, context);
+}
+
+template <class Operation>
 void runLibrary(const Operation& o, Context& context) {
   runLibraryProduct(productOf(o), context);
   runBias(o, context);
@@ -75,8 +86,9 @@ void runPlain(const Operation& o, Context& context) {
 }
 
 template <class Operation>
-constexpr std::array<Candidate<Operation>, 3> kCandidates = {
+constexpr std::array<Candidate<Operation>, 4> kCandidates = {
     {{"split precision on tensor cores", refusesSplit<Operation>, runSplit<Operation>},
+     {"few outputs", refusesNarrow<Operation>, runNarrow<Operation>},
      {"cuBLASLt", refusesLibrary<Operation>, runLibrary<Operation>},
      {"plain", acceptsAll, runPlain<Operation>}}};
 

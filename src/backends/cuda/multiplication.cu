@@ -24,10 +24,12 @@ Product productOf(const MatrixMultiplication& o) {
 const char* refusesSplit(const MatrixMultiplication& o, const Context& context) {
   return refusesSplitProduct(productOf(o), context);
 }
+const char* refusesNarrow(const MatrixMultiplication& o, const Context&) { return refusesNarrowProduct(productOf(o)); }
 const char* refusesLibrary(const MatrixMultiplication& o, const Context&) {
   return refusesLibraryProduct(productOf(o));
 }
 void runSplit(const MatrixMultiplication& o, Context& context) { runSplitProduct(productOf(o), context); }
+void runNarrow(const MatrixMultiplication& o, Context& context) { runNarrowProduct(productOf(o), context); }
 void runLibrary(const MatrixMultiplication& o, Context& context) { runLibraryProduct(productOf(o), context); }
 void runPlain(const MatrixMultiplication& o, Context& context) { runPlainProduct(productOf(o), context); }
 
@@ -44,8 +46,9 @@ void runRows(const MatrixVectorMultiplication& o, Context& context) {
              });
 }
 
-constexpr std::array<Candidate<MatrixMultiplication>, 3> kCandidates = {
+constexpr std::array<Candidate<MatrixMultiplication>, 4> kCandidates = {
     {{"split precision on tensor cores", refusesSplit, runSplit},
+     {"few outputs", refusesNarrow, runNarrow},
      {"cuBLASLt", refusesLibrary, runLibrary},
      {"plain", acceptsAll, runPlain}}};
 constexpr std::array<Candidate<MatrixVectorMultiplication>, 1> kVectorCandidates = {

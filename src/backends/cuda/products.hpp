@@ -31,13 +31,17 @@ const char* refusesSplitProduct(const Product& product, const Context& context);
 
 void runSplitProduct(const Product& product, Context& context);
 
-/// In split precision or by cuBLASLt, whichever is faster; for those who need a product among other things.
+/// Why a product of float32 is not one of a layer with few outputs: [M, K] [K, N], [K, M]ᵀ [K, N] or [M, N] [K, N]ᵀ
+/// with N up to 16; nullptr: it is.
+const char* refusesNarrowProduct(const Product& product);
+
+void runNarrowProduct(const Product& product, Context& context);
+
+/// The one that is faster; for those who need a product among other things.
 inline void runProduct(const Product& product, Context& context) {
-  if (refusesSplitProduct(product, context)) {
-    runLibraryProduct(product, context);
-  } else {
-    runSplitProduct(product, context);
-  }
+  if (!refusesSplitProduct(product, context)) return runSplitProduct(product, context);
+  if (!refusesNarrowProduct(product)) return runNarrowProduct(product, context);
+  runLibraryProduct(product, context);
 }
 
 /// What queues keep of cuBLASLt: the handle, the workspace, and the algorithm of every shape seen.
