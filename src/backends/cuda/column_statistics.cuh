@@ -259,10 +259,13 @@ template <class T, class Body>
 void launchColumnStatistics(std::size_t rows, std::size_t columns, const Body& body, Context& context) {
   StripPlan plan{.rows = rows, .columns = columns};
   const auto strips = [&](unsigned width) { return static_cast<unsigned>((columns + width - 1) / width); };
-  constexpr unsigned kNarrowLanes = 2;  // 32 bytes, the least that memory gives: many blocks for few columns
   if (rows <= kFewRows) {
-    return context.launchEarly(stripKernel<T, kNarrowLanes, Body>, strips(kStripWidth<T, kNarrowLanes>), 256, plan,
-                               body);
+    // 32 bytes are the least that memory gives: many blocks for few columns. Wider strips have fewer sums to add up.
+    constexpr unsigned kLanes = 2, kMoreLanes = 8;
+    const unsigned narrow = strips(kStripWidth<T, kLanes>), wider = strips(kStripWidth<T, kMoreLanes>);
+    return 4 * wider >= 3 * static_cast<unsigned>(context.multiprocessors)
+               ? context.launchEarly(stripKernel<T, kMoreLanes, Body>, wider, 256, plan, body)
+               : context.launchEarly(stripKernel<T, kLanes, Body>, narrow, 256, plan, body);
   }
   const unsigned wide = strips(kStripWidth<T, kWideLanes>);
   // As many blocks as are resident at once: what a block does before and after its rows is not little.
