@@ -2,6 +2,8 @@
 
 #include "core/format.hpp"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -9,6 +11,33 @@
 #include <utility>
 
 namespace metalloid::training {
+namespace {
+
+/// In whole blocks, which compilers turn into vectors: pixels may be anything's bytes, also those of the result, and
+/// what may overlap is computed one by one.
+void normalize(std::span<const std::uint8_t> pixels, PixelNormalization normalization, float* to) {
+  const auto normalized = [&](std::uint8_t pixel) {
+    return static_cast<float>(pixel) * normalization.scale + normalization.offset;
+  };
+  constexpr std::size_t kBlock = 16;
+  std::size_t i = 0;
+  for (; i + kBlock <= pixels.size(); i += kBlock) {
+    std::array<std::uint8_t, kBlock> block;
+    std::copy_n(pixels.data() + i, kBlock, block.begin());
+    std::array<float, kBlock> values;
+    for (std::size_t k = 0; k < kBlock; ++k) values[k] = normalized(block[k]);
+    std::copy_n(values.begin(), kBlock, to + i);
+  }
+  for (; i < pixels.size(); ++i) to[i] = normalized(pixels[i]);
+}
+
+/// Asks for an image that will be read soon. The order of images is random, and each would be waited for.
+void prefetch(std::span<const std::uint8_t> pixels) {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t i = 0; i < pixels.size(); i += kLine) hwy::Prefetch(pixels.data() + i);
+}
+
+}  // namespace
 
 PixelNormalization PixelNormalization::of(const std::vector<std::uint8_t>& pixels) {
   // Counts are exact, whatever the number of pixels. Four tables, so that equal neighbours do not wait for each other.
@@ -120,14 +149,14 @@ void BatchLoader::run() {
 std::optional<BatchLoader::Loaded> BatchLoader::load(std::size_t slot) {
   const std::size_t rows = std::min(pass_.batchSize, pass_.order.size() - std::min(position_, pass_.order.size()));
   if (rows == 0 || rows < pass_.minimumRows) return std::nullopt;
+  const auto pixelsOf = [&](std::size_t row) {
+    return std::span(images_->pixels).subspan(pass_.order[position_ + row] * inputs_, inputs_);
+  };
+  constexpr std::size_t kAhead = 2;
   for (std::size_t row = 0; row < rows; ++row) {
-    const std::size_t image = pass_.order[position_ + row];
-    const std::uint8_t* const from = images_->pixels.data() + image * inputs_;
-    float* const to = pixels_.data() + row * inputs_;
-    for (std::size_t i = 0; i < inputs_; ++i) {
-      to[i] = static_cast<float>(from[i]) * normalization_.scale + normalization_.offset;
-    }
-    labels_[row] = images_->labels[image];
+    if (row + kAhead < rows) prefetch(pixelsOf(row + kAhead));
+    normalize(pixelsOf(row), normalization_, pixels_.data() + row * inputs_);
+    labels_[row] = images_->labels[pass_.order[position_ + row]];
   }
   position_ += rows;
   // Writing waits for the work that reads what was in the slot before.
