@@ -131,8 +131,8 @@ void batchNormalizationGradient(Trial& t) {
   }
 }
 
-// Around 512 rows; columns enough for wider strips; strips that the last one does not fill, of 32 and of 64 bytes; several
-// copies for each block of a cluster.
+// Around 512 rows; columns enough for wider strips; strips that the last one does not fill, of 32 and of 64 bytes;
+// several copies for each block of a cluster.
 const std::vector<Sizes> kPackedMatrices = {{512, 24}, {40, 8192}, {513, 8}, {530, 12}, {1031, 136}, {4500, 24}};
 
 }  // namespace
